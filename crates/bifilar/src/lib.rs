@@ -1,0 +1,3 @@
+//! bifilar
+mod primitives;
+pub mod sync;

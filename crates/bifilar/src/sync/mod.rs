@@ -1,0 +1,1 @@
+//! Locks, channels and signals between tasks.
