@@ -112,8 +112,7 @@ struct Owner(Arc<Pool>);
 
 fn pool_of(shared: &Arc<Shared>) -> &Arc<Pool> {
     let owner = shared.blocking.get_or_init(|| {
-        let state =
-            State { queue: Fifo::new(), threads: 0, idle: 0, promised: 0, closed: false };
+        let state = State { queue: Fifo::new(), threads: 0, idle: 0, promised: 0, closed: false };
         Box::new(Owner(Arc::new(Pool {
             shared: Arc::downgrade(shared),
             name: format!("{}-unblock", shared.config.name),

@@ -109,7 +109,9 @@ impl Builder {
         let workers = workers.or(self.workers).unwrap_or_else(|| cores().min(MOST_WORKERS));
         let invalid = |what| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         if !(1..=MOST_WORKERS).contains(&workers) {
-            return invalid(format!("a runtime of {workers} workers: 1 to {MOST_WORKERS} are possible"));
+            return invalid(format!(
+                "a runtime of {workers} workers: 1 to {MOST_WORKERS} are possible"
+            ));
         }
         if self.stack_size > stack::MAX_SIZE {
             return invalid(format!(

@@ -244,9 +244,7 @@ impl LocalRuntime {
         let (shared, index) = (self.driver.shared(), self.driver.index());
         // SAFETY: `'static`, and this runtime can't leave the thread of its only worker, on which
         // we are.
-        unsafe {
-            shared.spawn_unchecked(future, Birth::new(TaskKind::Async), Some(index), index)
-        }
+        unsafe { shared.spawn_unchecked(future, Birth::new(TaskKind::Async), Some(index), index) }
     }
 
     /// What to spawn with from elsewhere.

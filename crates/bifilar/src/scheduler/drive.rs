@@ -4,11 +4,7 @@
 //! its tasks and suspended stacks stand still.
 
 use super::{Birth, Shared, switching::run_on_stacks, worker::Worker};
-use crate::{
-    context,
-    primitives::Ordering,
-    reactor,
-};
+use crate::{context, primitives::Ordering, reactor};
 use std::{
     future::Future,
     marker::PhantomData,
@@ -53,8 +49,7 @@ impl Driver {
         let unwinding = AbortOnUnwind;
         // SAFETY: polled and dropped by this worker only, on this thread. It is complete, and its
         // output taken, when the loop below ends, and nothing leaves that loop otherwise.
-        let mut handle =
-            pin!(unsafe { shared.spawn_unchecked(future, birth, Some(index), index) });
+        let mut handle = pin!(unsafe { shared.spawn_unchecked(future, birth, Some(index), index) });
         let result = loop {
             shared.remotes[index].leave.store(false, Ordering::Relaxed);
             match handle.as_mut().poll(&mut Context::from_waker(&leave)) {

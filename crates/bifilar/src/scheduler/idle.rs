@@ -80,11 +80,7 @@ pub(super) struct Idle {
 
 impl Idle {
     pub fn new(workers: usize) -> Self {
-        Idle {
-            word: AtomicUsize::new(0),
-            workers,
-            parked: Mutex::new(Vec::with_capacity(workers)),
-        }
+        Idle { word: AtomicUsize::new(0), workers, parked: Mutex::new(Vec::with_capacity(workers)) }
     }
 
     /// After work was made visible to all: the worker to wake for it, if there is need. It counts

@@ -104,9 +104,8 @@ unsafe impl Sync for Remote {}
 
 impl Shared {
     pub fn new(config: Config) -> io::Result<Arc<Self>> {
-        let reactors: Vec<_> = (0..config.workers)
-            .map(|_| Reactor::new().map(Arc::new))
-            .collect::<io::Result<_>>()?;
+        let reactors: Vec<_> =
+            (0..config.workers).map(|_| Reactor::new().map(Arc::new)).collect::<io::Result<_>>()?;
         Ok(Arc::new_cyclic(|shared| Shared {
             injector: LockedFifo::new(),
             idle: Idle::new(config.workers),
@@ -136,7 +135,7 @@ impl Shared {
     pub fn current() -> Option<Arc<Shared>> {
         let entered = context::with(|context| context.runtime.get()).cast::<Shared>();
         let shared = if entered.is_null() {
-            Worker::with_current(|worker| Arc::as_ptr(&worker?.shared).into())?
+            Worker::with_current(|worker| Some(Arc::as_ptr(&worker?.shared)))?
         } else {
             entered
         };
@@ -157,11 +156,7 @@ impl Shared {
     }
 
     /// Spawns a task that any worker may run.
-    pub fn spawn<F>(
-        self: &Arc<Self>,
-        future: F,
-        birth: Birth,
-    ) -> JoinHandle<F::Output>
+    pub fn spawn<F>(self: &Arc<Self>, future: F, birth: Birth) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
@@ -195,8 +190,7 @@ impl Shared {
             location: birth.location,
             name: birth.name,
         };
-        let (task, handle) =
-            cell::new::<F, Scheduler>(future, Arc::as_ptr(self).cast(), meta);
+        let (task, handle) = cell::new::<F, Scheduler>(future, Arc::as_ptr(self).cast(), meta);
         // SAFETY: new, so alive and in no registry.
         if unsafe { self.remotes[shard].registry.insert(task) } {
             Scheduler::born(task);
@@ -353,9 +347,8 @@ pub(crate) fn expect_current() -> Arc<Shared> {
 /// On a thread that is no worker.
 #[track_caller]
 pub(crate) fn spawn_local<F: Future + 'static>(future: F, birth: Birth) -> JoinHandle<F::Output> {
-    let here = Worker::with_current(|worker| {
-        worker.map(|worker| (worker.shared.clone(), worker.index))
-    });
+    let here =
+        Worker::with_current(|worker| worker.map(|worker| (worker.shared.clone(), worker.index)));
     let Some((shared, index)) = here else {
         panic!("spawn_local on a thread that is no worker: {OUTSIDE}")
     };

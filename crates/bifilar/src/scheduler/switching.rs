@@ -16,11 +16,7 @@
 //!
 //! **Invariant:** whoever arrives on a stack calls `arrive` before anything else.
 
-use super::{
-    Run,
-    stack::StackHeader,
-    worker::Worker,
-};
+use super::{Run, stack::StackHeader, worker::Worker};
 use crate::{
     cell::{Header, TaskRef},
     context::{self, BUDGET, Seen, Suspend},
@@ -80,12 +76,8 @@ impl Suspend for StackHeader {
     }
 }
 
-static WAKER: RawWakerVTable = RawWakerVTable::new(
-    |stack| RawWaker::new(stack, &WAKER),
-    wake_stack,
-    wake_stack,
-    |_| {},
-);
+static WAKER: RawWakerVTable =
+    RawWakerVTable::new(|stack| RawWaker::new(stack, &WAKER), wake_stack, wake_stack, |_| {});
 
 /// # Safety
 /// `stack` points to a `StackHeader`.
@@ -112,6 +104,10 @@ impl Worker {
     fn leave(&self, here: &'static StackHeader) {
         let saved = context::with(context::Context::save);
         let to = match self.next_stack() {
+            // It gave way, and nobody was waiting for its place.
+            Some(stack) if ptr::eq(stack, here) => {
+                return context::with(|context| context.restore(saved));
+            }
             Some(stack) => continuation(stack),
             None => {
                 let spare = self.spare.borrow_mut().pop().expect("kept by keep_a_spare");
@@ -156,7 +152,9 @@ impl Worker {
 
     /// A loop about to begin on an unused stack.
     pub fn new_loop(&self, stack: &'static StackHeader) -> Suspended {
-        stack.owner.store(ptr::from_ref(&self.shared.remotes[self.index]).cast_mut(), Ordering::Relaxed);
+        stack
+            .owner
+            .store(ptr::from_ref(&self.shared.remotes[self.index]).cast_mut(), Ordering::Relaxed);
         let arg = ptr::from_ref(stack).cast_mut().cast();
         // SAFETY: nobody uses this stack, and its memory stays for ever.
         unsafe { raw::prepare(stack.stack.top(), loop_entry, arg) }

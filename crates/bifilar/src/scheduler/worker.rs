@@ -161,8 +161,7 @@ impl Worker {
     fn take(&self, tick: u32) -> Option<Run> {
         let remote = self.remote();
         if !remote.next.load(Ordering::Relaxed).is_null()
-            && let Some(task) =
-                NonNull::new(remote.next.swap(ptr::null_mut(), Ordering::AcqRel))
+            && let Some(task) = NonNull::new(remote.next.swap(ptr::null_mut(), Ordering::AcqRel))
         {
             if self.jumps.get() < MOST_JUMPS {
                 self.jumps.set(self.jumps.get() + 1);
