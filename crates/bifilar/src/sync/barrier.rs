@@ -8,7 +8,7 @@
 use super::{
     lock,
     wait_list::{WaitList, Waiter},
-    wake_batch::WakeBatch,
+    wake_batch::wake_all,
 };
 use crate::primitives::{Mutex, const_fn};
 use pin_project_lite::pin_project;
@@ -135,29 +135,8 @@ impl Future for BarrierWait<'_> {
         }
         meeting.arrived = 0;
         meeting.round += 1;
-        let limit = meeting.waiters.next_number();
-        drop(meeting);
-        barrier.wake_before(limit);
+        wake_all(&barrier.meeting, meeting, |meeting| &mut meeting.waiters, |_| ());
         Poll::Ready(BarrierWaitResult { leader: true })
-    }
-}
-
-impl Barrier {
-    /// Wakes those who came before number `limit`.
-    fn wake_before(&self, limit: u64) {
-        loop {
-            let mut batch = WakeBatch::new();
-            let mut meeting = lock(&self.meeting);
-            while !batch.is_full()
-                && let Some(waiter) = meeting.waiters.pop_front_before(limit)
-            {
-                batch.push(waiter.waker.take());
-            }
-            drop(meeting);
-            if !batch.is_full() {
-                return; // dropping the batch wakes the last ones
-            }
-        }
     }
 }
 

@@ -46,17 +46,21 @@
 //! deadlocks, and hold no record of their owners.
 
 mod barrier;
+pub mod broadcast;
+pub mod channel;
 #[cfg(all(test, loom))]
 mod loom_models;
 mod mutex;
 mod notify;
 mod once_cell;
+pub mod oneshot;
 mod permits;
 mod rwlock;
 mod semaphore;
 mod turnstile;
 mod wait_list;
 mod wake_batch;
+pub mod watch;
 
 pub use barrier::{Barrier, BarrierWait, BarrierWaitResult};
 pub use mutex::{Lock, LockOwned, Mutex, MutexGuard, OwnedMutexGuard, TryLockError};

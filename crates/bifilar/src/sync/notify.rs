@@ -4,7 +4,7 @@
 //!
 //! | bits | name | says |
 //! |---|---|---|
-//! | 0..2 | mode | `EMPTY`, `PERMIT` (the next to ask needn't wait), `WAITING` (the list isn't empty) |
+//! | 0..2 | mode | `EMPTY`, `PERMIT` (the next to ask needn't wait), `WAITING` (look into the list) |
 //! | 2.. | round | how often everybody has been notified |
 //!
 //! | transition | performed by | ordering, and its partner |
@@ -12,18 +12,19 @@
 //! | `EMPTY` or `PERMIT` → `PERMIT` | `notify_one` | Release → taking the permit |
 //! | `PERMIT` → `EMPTY` | polling `Notified` | Acquire ← `notify_one` |
 //! | `EMPTY` → `WAITING` | polling `Notified`, lock held | Acquire on failure ← `notify_one` |
-//! | `WAITING` → `EMPTY` or `PERMIT` | `notify_one`, `notify_waiters`, dropping `Notified`, lock held | Release, for the permit |
+//! | `WAITING` → `PERMIT` | `notify_one`, dropping `Notified`, lock held, list empty | Release → taking the permit |
 //! | round + 1 | `notify_waiters`, lock held | Release → polling `Notified`, which compares rounds |
 //!
-//! While the mode is `WAITING`, only the holder of the lock changes the word. A waiter that was
-//! notified is out of the list, and its entry says by whom; if it is dropped before it has
+//! While anybody is in the list the mode is `WAITING`, which only the holder of the lock changes.
+//! It may also be `WAITING` with the list empty; the next `notify_one` puts that right. A waiter
+//! that was notified is out of the list, and its entry says by whom; if it is dropped before it has
 //! looked, a `notify_one` goes on to the next. It doesn't count: two calls of `notify_one` with
 //! nobody waiting leave one permit (use a [`Semaphore`](super::Semaphore) to count).
 
 use super::{
     lock,
     wait_list::{WaitList, Waiter},
-    wake_batch::WakeBatch,
+    wake_batch::{WakeBatch, wake_all},
 };
 use crate::primitives::{
     AtomicUsize, Mutex,
@@ -115,18 +116,19 @@ impl Notify {
         batch.wake();
     }
 
-    /// Notifies the first in the list, or leaves a permit.
+    /// Notifies the first in the list, or leaves a permit; the lock is held.
     fn hand_to_one(&self, waiters: &mut WaitList<Option<By>>) -> Option<Waker> {
-        match waiters.pop_front() {
-            Some(first) => {
-                first.note = Some(By::One);
-                let waker = first.waker.take();
-                self.set_mode_after_leaving(waiters);
-                waker
-            }
-            None => {
-                self.set_mode(PERMIT);
-                None
+        if let Some(first) = waiters.pop_front() {
+            first.note = Some(By::One);
+            return first.waker.take();
+        }
+        let mut state = self.state.load(Relaxed);
+        loop {
+            // Release pairs with the Acquire of whoever takes the permit.
+            let permit = state & !MODE | PERMIT;
+            match self.state.compare_exchange_weak(state, permit, Release, Relaxed) {
+                Ok(_) => return None,
+                Err(now) => state = now,
             }
         }
     }
@@ -144,29 +146,10 @@ impl Notify {
     /// # })
     /// ```
     pub fn notify_waiters(&self) {
-        let mut limit = None;
-        loop {
-            let mut batch = WakeBatch::new();
-            let mut waiters = lock(&self.waiters);
-            let limit = *limit.get_or_insert_with(|| {
-                // Release pairs with the Acquire with which `Notified` looks at the round.
-                self.state.fetch_add(ROUND, Release);
-                waiters.next_number()
-            });
-            while !batch.is_full()
-                && let Some(waiter) = waiters.pop_front_before(limit)
-            {
-                waiter.note = Some(By::All);
-                batch.push(waiter.waker.take());
-            }
-            let more = batch.is_full();
-            self.set_mode_after_leaving(&waiters);
-            drop(waiters);
-            batch.wake();
-            if !more {
-                return;
-            }
-        }
+        let waiters = lock(&self.waiters);
+        // Release pairs with the Acquire with which `Notified` looks at the round.
+        self.state.fetch_add(ROUND, Release);
+        wake_all(&self.waiters, waiters, |list| list, |by| *by = Some(By::All));
     }
 
     /// A future that is ready once this has been notified.
@@ -182,26 +165,6 @@ impl Notify {
         // Acquire: what came before the last `notify_waiters` is seen by whoever looks next.
         let round = self.state.load(Acquire) & !MODE;
         Notified { notify: self, round, waiter: None }
-    }
-
-    /// Sets the mode; the lock is held.
-    fn set_mode(&self, mode: usize) {
-        let mut state = self.state.load(Relaxed);
-        loop {
-            // Release: the mode may be PERMIT; pairs with the Acquire of whoever takes it.
-            let new = state & !MODE | mode;
-            match self.state.compare_exchange_weak(state, new, Release, Relaxed) {
-                Ok(_) => return,
-                Err(now) => state = now,
-            }
-        }
-    }
-
-    /// WAITING → EMPTY, if the last waiter has left the list; the lock is held.
-    fn set_mode_after_leaving(&self, waiters: &WaitList<Option<By>>) {
-        if waiters.is_empty() && self.state.load(Relaxed) & MODE == WAITING {
-            self.set_mode(EMPTY);
-        }
     }
 }
 
@@ -320,8 +283,6 @@ impl Notify {
         place.set(None);
         if by == Some(By::One) {
             batch.push(self.hand_to_one(&mut waiters));
-        } else {
-            self.set_mode_after_leaving(&waiters);
         }
         drop(waiters);
         batch.wake();

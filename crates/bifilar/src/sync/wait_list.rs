@@ -82,11 +82,16 @@ impl<N> Waiter<N> {
             _pinned: PhantomPinned,
         }
     }
+
+    /// Whether this waiter must be removed from a list before it goes.
+    pub(crate) fn is_bound(&self) -> bool {
+        !self.list.is_null()
+    }
 }
 
 impl<N> Drop for Waiter<N> {
     fn drop(&mut self) {
-        if !self.list.is_null() {
+        if self.is_bound() {
             // Its list, or another thread in it, could still follow a pointer to here.
             std::process::abort();
         }
@@ -126,7 +131,7 @@ impl<N> WaitList<N> {
 
     /// Binds a free waiter to this list and puts it last.
     pub(crate) fn push_back(&mut self, waiter: Pin<&mut Waiter<N>>, waker: Waker) {
-        assert!(waiter.list.is_null(), "a waiter stands in one list, once");
+        assert!(!waiter.is_bound(), "a waiter stands in one list, once");
         // SAFETY: the waiter is not moved out of the reference.
         let waiter = unsafe { waiter.get_unchecked_mut() };
         waiter.list = self;
@@ -160,9 +165,11 @@ impl<N> WaitList<N> {
         ptr::eq(self.first, waiter)
     }
 
-    /// Unlinks a bound waiter, if it is still linked, and makes it free. The entry's waker is to
-    /// be dropped once the lock has been released.
+    /// Makes a waiter free, if it isn't. Its waker is to be dropped once the lock is released.
     pub(crate) fn remove(&mut self, mut waiter: Pin<&mut Waiter<N>>) -> Option<Waker> {
+        if !waiter.is_bound() {
+            return None;
+        }
         let waker = self.entry(waiter.as_mut()).waker.take();
         if self.entry(waiter.as_mut()).linked {
             self.unlink(&*waiter);

@@ -5,6 +5,8 @@
 //! wakers and allocates nothing. Whoever has more to wake does it in rounds: lock, fill, unlock,
 //! wake.
 
+use super::{lock, wait_list::WaitList};
+use crate::primitives::{Mutex, MutexGuard};
 use std::{mem::MaybeUninit, task::Waker};
 
 /// Wakers to be called once the lock is released. Dropping the batch calls those left, so that
@@ -56,5 +58,32 @@ impl WakeBatch {
 impl Drop for WakeBatch {
     fn drop(&mut self) {
         self.wake();
+    }
+}
+
+/// Takes everybody out of a list who stands there at this moment, says so in their notes, and
+/// wakes them. `guard` holds `mutex`, which the list lies in; it is released between rounds, and
+/// those who queue up meanwhile stay.
+pub(crate) fn wake_all<'a, S, N>(
+    mutex: &'a Mutex<S>,
+    mut guard: MutexGuard<'a, S>,
+    list: impl Fn(&mut S) -> &mut WaitList<N>,
+    note: impl Fn(&mut N),
+) {
+    let limit = list(&mut guard).next_number();
+    loop {
+        let mut batch = WakeBatch::new();
+        while !batch.is_full()
+            && let Some(waiter) = list(&mut guard).pop_front_before(limit)
+        {
+            note(&mut waiter.note);
+            batch.push(waiter.waker.take());
+        }
+        drop(guard);
+        if !batch.is_full() {
+            return; // dropping the batch wakes the last ones
+        }
+        batch.wake();
+        guard = lock(mutex);
     }
 }

@@ -7,8 +7,12 @@
 //! permission shows as a data race on loom's `UnsafeCell`. Wait list entries lie in such cells
 //! too, so the models also check that these are touched under the lock only.
 
+mod broadcast;
+mod channel;
 mod locks;
+mod oneshot;
 mod signals;
+mod watch;
 
 use crate::primitives::{Condvar, Mutex};
 use std::{
