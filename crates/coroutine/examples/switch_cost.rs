@@ -4,7 +4,7 @@
 //! cargo run --release -p bifilar-coroutine --example switch_cost
 //! ```
 
-use std::{hint::black_box, ptr, time::Instant};
+use std::{hint::black_box, time::Instant};
 
 use bifilar_coroutine::{
     Coroutine, Generator,
@@ -13,28 +13,33 @@ use bifilar_coroutine::{
 };
 
 const PAIRS: u32 = 10_000_000;
-const ROUNDS: u32 = 7;
+const ROUNDS: usize = 7;
 
 fn main() {
     println!("{:28} {:>8}", "", "ns");
-    println!("{:28} {:8.2}", "raw switch pair", best(PAIRS, raw_pairs));
-    println!("{:28} {:8.2}", "resume and suspend", best(PAIRS, resume_pairs));
-    println!("{:28} {:8.2}", "generator, each value", best(PAIRS, generate));
+    report("raw switch pair", PAIRS, raw_pairs);
+    report("resume and suspend", PAIRS, resume_pairs);
+    report("generator, each value", PAIRS, generate);
     for stacks in [100, 1_000, 10_000] {
-        let name = format!("resume, {stacks} in turn");
-        println!("{name:28} {:8.2}", best(PAIRS / 10, |pairs| in_turn(pairs, stacks)));
+        let mut coroutines: Vec<_> = (0..stacks).map(|_| counter()).collect();
+        in_turn(stacks, &mut coroutines);
+        report(&format!("resume, {stacks} in turn"), PAIRS / 10, |pairs| {
+            in_turn(pairs, &mut coroutines);
+        });
     }
-    println!("{:28} {:8.2}", "new, run, drop", best(PAIRS / 10, short_lives));
+    report("new, run, drop", PAIRS / 10, short_lives);
+    report("new, run, drop, many held", PAIRS / 100, many_lives);
 }
 
-/// The best of some rounds, for each of `count` operations.
-fn best(count: u32, run: impl Fn(u32)) -> f64 {
+/// Prints the best of some rounds, for each of `count` operations.
+fn report(name: &str, count: u32, mut run: impl FnMut(u32)) {
     let round = || {
         let begin = Instant::now();
         run(count);
         begin.elapsed().as_nanos() as f64 / f64::from(count)
     };
-    (0..ROUNDS).map(|_| round()).fold(f64::INFINITY, f64::min)
+    let best = std::iter::repeat_with(round).take(ROUNDS).fold(f64::INFINITY, f64::min);
+    println!("{name:28} {best:8.2}");
 }
 
 fn raw_pairs(pairs: u32) {
@@ -69,10 +74,9 @@ fn resume_pairs(pairs: u32) {
     }
 }
 
-fn in_turn(pairs: u32, stacks: u32) {
-    let mut coroutines: Vec<_> = (0..stacks).map(|_| counter()).collect();
-    for round in 0..pairs / stacks {
-        for coroutine in &mut coroutines {
+fn in_turn(pairs: u32, coroutines: &mut [Coroutine<u32, u32, ()>]) {
+    for round in 0..pairs / coroutines.len() as u32 {
+        for coroutine in &mut *coroutines {
             black_box(coroutine.resume(round));
         }
     }
@@ -95,7 +99,15 @@ fn generate(values: u32) {
 
 fn short_lives(lives: u32) {
     for n in 0..lives {
-        let mut coroutine = Coroutine::<u32, (), *const u32>::new(|_, n| ptr::from_ref(&n));
+        let mut coroutine = Coroutine::<u32, (), u32>::new(|_, n| n + 1);
         black_box(coroutine.resume(n));
+    }
+}
+
+/// More at once than stay warm, so that their pages are given up and come back.
+fn many_lives(lives: u32) {
+    let mut coroutines: Vec<_> = (0..lives).map(|_| counter()).collect();
+    for coroutine in &mut coroutines {
+        black_box(coroutine.resume(1));
     }
 }

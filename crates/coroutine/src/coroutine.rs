@@ -27,7 +27,7 @@ use core::{
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::{
-    raw,
+    arch,
     stack::{DEFAULT_SIZE, Stack},
     suspender::{Outcome, Phase, Suspender, receive},
 };
@@ -213,14 +213,14 @@ impl<Input, Yield, Return> Coroutine<Input, Yield, Return> {
         // SAFETY: the coroutine isn't finished, and since `self` is borrowed mutably it isn't
         // running: it is suspended, and expects an input or null. It hasn't run on another thread,
         // as `Self` isn't Send. `input` stays where it is until the coroutine has moved it out.
-        let mail = unsafe { link.exchange((&raw const input).cast()) };
+        let message = unsafe { link.exchange((&raw const input).cast()) };
         if link.phase() != Phase::Finished {
             // SAFETY: a coroutine that isn't finished comes back by `suspend`, with a value that
             // it gave up.
-            return CoroutineState::Yielded(unsafe { mail.cast::<Yield>().read() });
+            return CoroutineState::Yielded(unsafe { message.cast::<Yield>().read() });
         }
         // SAFETY: a coroutine that is finished comes back by `finish`, with an outcome of `entry`.
-        match unsafe { mail.cast::<Outcome<Return>>().read() } {
+        match unsafe { message.cast::<Outcome<Return>>().read() } {
             Ok(value) => CoroutineState::Returned(value),
             Err(payload) => resume_unwind(payload),
         }
@@ -308,7 +308,7 @@ where
     // needs beyond that is guarded by the guard page. Whoever gets the link keeps the stack. The
     // argument is what `entry` asks for, as soon as it is written.
     let fresh =
-        unsafe { raw::prepare(top, entry::<Body, Input, Yield, Return>, top.as_ptr().cast()) };
+        unsafe { arch::prepare(top, entry::<Body, Input, Yield, Return>, top.as_ptr().cast()) };
     let top = top.cast::<Top<Body, Input, Yield>>();
     // SAFETY: there is room for it and it is aligned, see above; nothing else is there.
     unsafe { top.write(Top { body: ManuallyDrop::new(body), suspender: Suspender::new(fresh) }) };
@@ -322,7 +322,7 @@ where
 ///
 /// `top` is the address of a `Top<Body, Input, Yield>` that stays valid until this ends, and whose
 /// body nobody else uses. The resumer expects an `Outcome<Return>`.
-unsafe extern "C" fn entry<Body, Input, Yield, Return>(top: *mut ()) -> !
+unsafe extern "C" fn entry<Body, Input, Yield, Return>(top: *mut (), message: *const ()) -> !
 where
     Body: FnOnce(&Suspender<Input, Yield>, Input) -> Return,
 {
@@ -331,8 +331,8 @@ where
     let suspender = unsafe { &(*top).suspender };
     // SAFETY: this is the only place that takes the body, and it runs once.
     let body = unsafe { (&raw const (*top).body).cast::<Body>().read() };
-    // SAFETY: this is the first thing on the coroutine.
-    let input = unsafe { suspender.start() };
+    // SAFETY: this is the first thing on the coroutine, and its first message.
+    let input = unsafe { suspender.start(message) };
     // Panics go on to the resumer as if it had called the body, so it sees what it would have
     // seen then: nothing here needs to be safe against unwinding.
     let outcome = match input {

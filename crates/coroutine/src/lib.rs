@@ -31,6 +31,11 @@
 //! Each imports only what stands below it. What this crate deliberately doesn't hold: scheduling,
 //! wake-ups, I/O, and movement of a started coroutine to another thread.
 
+/// The example of the README runs too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod arch;
 mod coroutine;
 mod generator;

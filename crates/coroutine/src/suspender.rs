@@ -1,14 +1,14 @@
-//! The link between a coroutine and whoever resumes it: three words at the top of the stack.
+//! The link between a coroutine and whoever resumes it: two words at the top of the stack.
 //!
 //! ```text
 //!   resumer                              coroutine
-//!      │  mail = &input, then switch ──────► │
-//!      │                                     │  reads *mail
-//!      │ ◄────── mail = &value, then switch  │
-//!      │  reads *mail                        │
+//!      │ ───── switch, with &input ────────► │
+//!      │                                     │  reads the input
+//!      │ ◄──── switch, with &value ───────── │
+//!      │  reads the value                    │
 //! ```
 //!
-//! Each side leaves its message in its own frame, and its address in `mail`. The frame can't change
+//! Each side leaves its message in its own frame, and passes its address. The frame can't change
 //! before the message is read, for its side is suspended until then. Null in place of an input
 //! means: unwind.
 //!
@@ -28,7 +28,7 @@
 use core::{any::Any, cell::Cell, marker::PhantomData, mem::ManuallyDrop, ptr};
 use std::{panic::resume_unwind, thread};
 
-use crate::raw::{self, Suspended};
+use crate::{arch, raw::Suspended};
 
 /// Suspends the coroutine that it was given to: the body of every
 /// [`Coroutine`](crate::Coroutine) gets a reference to one.
@@ -72,11 +72,9 @@ use crate::raw::{self, Suspended};
 pub struct Suspender<Input, Yield> {
     /// Where the side that isn't running is suspended.
     other: Cell<Suspended>,
-    /// The message of the side that ran last.
-    mail: Cell<*const ()>,
     phase: Cell<Phase>,
-    /// Takes a value, gives an input; neither `Send` nor `Sync`.
-    marker: PhantomData<(fn(Yield) -> Input, *mut ())>,
+    /// Takes a value, gives an input. (Not being `Sync` comes from the cells.)
+    marker: PhantomData<fn(Yield) -> Input>,
 }
 
 /// See the head of this file.
@@ -100,12 +98,7 @@ pub(crate) type Outcome<Return> = thread::Result<Return>;
 impl<Input, Yield> Suspender<Input, Yield> {
     /// A link to the fresh execution `other`.
     pub(crate) fn new(other: Suspended) -> Self {
-        Suspender {
-            other: Cell::new(other),
-            mail: Cell::new(ptr::null()),
-            phase: Cell::new(Phase::Fresh),
-            marker: PhantomData,
-        }
+        Suspender { other: Cell::new(other), phase: Cell::new(Phase::Fresh), marker: PhantomData }
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -148,15 +141,15 @@ impl<Input, Yield> Suspender<Input, Yield> {
         // SAFETY: a suspender never leaves the body it was given to, so this runs on the coroutine
         // (or on one that runs inside it, and is suspended with it): `other` is its resumer.
         // `value` stays where it is until the resumer has moved it out.
-        let mail = unsafe { self.exchange((&raw const value).cast()) };
+        let message = unsafe { self.exchange((&raw const value).cast()) };
         // SAFETY: a resumer sends an input or null, and gave up the input.
-        match unsafe { receive(mail) } {
+        match unsafe { receive(message) } {
             Some(input) => input,
             None => self.unwind(),
         }
     }
 
-    /// Leaves `message` for the other side and continues it. Returns its next message.
+    /// Continues the other side with `message`. Returns its next message.
     ///
     /// # Safety
     ///
@@ -164,11 +157,9 @@ impl<Input, Yield> Suspender<Input, Yield> {
     /// coroutine isn't finished.
     #[inline(always)]
     pub(crate) unsafe fn exchange(&self, message: *const ()) -> *const () {
-        self.mail.set(message);
         // SAFETY: `other` is suspended as the caller says, and since it is replaced by the side
         // that is running, nobody continues it twice.
-        unsafe { raw::switch(self.other.as_ptr(), self.other.get()) };
-        self.mail.get()
+        unsafe { arch::switch(self.other.as_ptr(), self.other.get(), message) }
     }
 
     /// Marks the coroutine as being dropped: from now on `suspend` unwinds.
@@ -180,11 +171,10 @@ impl<Input, Yield> Suspender<Input, Yield> {
     ///
     /// # Safety
     ///
-    /// To be called once, first thing on the coroutine.
-    pub(crate) unsafe fn start(&self) -> Option<Input> {
-        // SAFETY: the coroutine was just continued for the first time, by a resumer that sends an
-        // input or null.
-        let input = unsafe { receive(self.mail.get()) };
+    /// To be called once, first thing on the coroutine, with the first message.
+    pub(crate) unsafe fn start(&self, message: *const ()) -> Option<Input> {
+        // SAFETY: a resumer sends an input or null, and gave up the input.
+        let input = unsafe { receive(message) };
         if input.is_some() {
             self.phase.set(Phase::Started);
         }
@@ -199,11 +189,10 @@ impl<Input, Yield> Suspender<Input, Yield> {
     /// resumer expects this `Return`.
     pub(crate) unsafe fn finish<Return>(&self, outcome: Outcome<Return>) -> ! {
         let outcome = ManuallyDrop::new(outcome);
-        self.mail.set((&raw const outcome).cast());
         self.phase.set(Phase::Finished);
         // SAFETY: the coroutine runs, so `other` is its resumer. `outcome` stays where it is until
         // the resumer has moved it out, for the resumer still owns the stack.
-        unsafe { raw::exit_to(self.other.get()) }
+        unsafe { arch::exit_to(self.other.get(), (&raw const outcome).cast()) }
     }
 
     /// Unwinds this stack because its coroutine is being dropped.
@@ -234,12 +223,12 @@ impl<Input, Yield> core::fmt::Debug for Suspender<Input, Yield> {
 ///
 /// # Safety
 ///
-/// `mail` is null or the address of a `T` that nobody else will use.
+/// `message` is null or the address of a `T` that nobody else will use.
 #[inline(always)]
-pub(crate) unsafe fn receive<T>(mail: *const ()) -> Option<T> {
-    if mail.is_null() {
+pub(crate) unsafe fn receive<T>(message: *const ()) -> Option<T> {
+    if message.is_null() {
         return None;
     }
     // SAFETY: the caller's promise.
-    Some(unsafe { mail.cast::<T>().read() })
+    Some(unsafe { message.cast::<T>().read() })
 }
