@@ -1,3 +1,4 @@
 //! bifilar
 mod primitives;
 pub mod sync;
+mod time;
