@@ -7,7 +7,9 @@
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
-use syn::{Attribute, Error, ItemFn, Path, Result, Signature, parse_quote, spanned::Spanned};
+use syn::{
+    Attribute, Error, ItemFn, Path, Result, Safety, Signature, parse_quote, spanned::Spanned,
+};
 
 use crate::arguments::Arguments;
 
@@ -59,7 +61,7 @@ fn not_a_function(kind: Kind, item: &TokenStream, fault: Error) -> Error {
 
 /// Whether the function can be called without anything and by nobody but us.
 fn check(kind: Kind, function: &ItemFn) -> Result<()> {
-    let Signature { inputs, generics, constness, unsafety, abi, .. } = &function.sig;
+    let Signature { inputs, generics, constness, safety, abi, .. } = &function.sig;
     let attribute = attribute(kind);
     let mut faults: Vec<Error> = Vec::new();
     if !inputs.is_empty() {
@@ -72,7 +74,10 @@ fn check(kind: Kind, function: &ItemFn) -> Result<()> {
     }
     let qualifiers = [
         constness.as_ref().map(|word| ("const", word.span())),
-        unsafety.as_ref().map(|word| ("unsafe", word.span())),
+        match safety {
+            Safety::Unsafe(word) => Some(("unsafe", word.span())),
+            _ => None,
+        },
         abi.as_ref().map(|word| ("extern", word.span())),
     ];
     for (word, span) in qualifiers.into_iter().flatten() {
