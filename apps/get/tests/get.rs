@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-const STYLES: [&str; 2] = ["sync", "threads"];
+const STYLES: [&str; 4] = ["sync", "threads", "fibers", "tasks"];
 
 /// What is asked for, what comes back, and what the program says of it.
 const ANSWERS: &[(&str, &str, Result<(&str, &str), &str>)] = &[

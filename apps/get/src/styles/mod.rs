@@ -1,7 +1,9 @@
 //! The four styles, one file each, all with the same two-line promise: fetch every request, and
 //! report each outcome in the order of the requests.
 
+mod fibers;
 mod sync;
+mod tasks;
 mod threads;
 
 use std::{
@@ -42,8 +44,8 @@ pub fn fetch_all(style: Style, requests: Vec<Arc<Request>>, report: &mut dyn FnM
     match style {
         Style::Sync => sync::fetch_all(&requests, report),
         Style::Threads => threads::fetch_all(&requests, report),
-        Style::Fibers => todo!(),
-        Style::Tasks => todo!(),
+        Style::Fibers => fibers::fetch_all(&requests, report),
+        Style::Tasks => tasks::fetch_all(&requests, report),
     }
 }
 
@@ -52,6 +54,11 @@ impl Outcome {
     fn of(request: &Request, fetch: impl FnOnce() -> Result<Response, FetchError>) -> Self {
         let begin = Instant::now();
         let result = fetch();
+        Self::since(begin, request, result)
+    }
+
+    /// What became of `request`, which began at `begin` and has just ended.
+    fn since(begin: Instant, request: &Request, result: Result<Response, FetchError>) -> Self {
         Self { url: request.url.text.clone(), result, elapsed: begin.elapsed() }
     }
 }
