@@ -24,7 +24,7 @@ use proc_macro::TokenStream;
 /// On a plain `fn`, the body is the main fiber; on an `async fn`, it is the main task. Either way
 /// it may `.wait()` for anything, and `.await` needs an `async fn` as everywhere.
 ///
-/// ```ignore
+/// ```
 /// use bifilar::{Wait, time::sleep};
 /// use std::time::Duration;
 ///
@@ -35,7 +35,7 @@ use proc_macro::TokenStream;
 /// }
 /// ```
 ///
-/// ```ignore
+/// ```
 /// use bifilar::{task, time::sleep};
 /// use std::time::Duration;
 ///
@@ -74,7 +74,7 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// a test's order of events is the same each time. It adds `#[test]`; `#[should_panic]`,
 /// `#[ignore]` and `Result` work as in any test.
 ///
-/// ```ignore
+/// ```
 /// use bifilar::{Wait, task};
 ///
 /// #[bifilar::test]
