@@ -6,8 +6,10 @@
 //! took. Each echo server takes a listener that is bound already and never returns.
 
 mod epoll;
+mod fibers;
 mod may;
 mod smol;
+mod tasks;
 mod threads;
 mod tokio;
 
@@ -111,6 +113,38 @@ pub const CONTESTANTS: &[Contestant] = &[
         spawn: Some(may::spawn),
         yields: None,
         channel: Some(may::channel),
+        echo: None,
+    },
+    Contestant {
+        name: "tasks-1",
+        workers: 1,
+        spawn: Some(tasks::spawn),
+        yields: Some(tasks::yields),
+        channel: Some(tasks::channel),
+        echo: Some(tasks::echo),
+    },
+    Contestant {
+        name: "tasks-2",
+        workers: 2,
+        spawn: Some(tasks::spawn),
+        yields: None,
+        channel: Some(tasks::channel),
+        echo: None,
+    },
+    Contestant {
+        name: "fibers-1",
+        workers: 1,
+        spawn: Some(fibers::spawn),
+        yields: Some(fibers::yields),
+        channel: Some(fibers::channel),
+        echo: Some(fibers::echo),
+    },
+    Contestant {
+        name: "fibers-2",
+        workers: 2,
+        spawn: Some(fibers::spawn),
+        yields: None,
+        channel: Some(fibers::channel),
         echo: None,
     },
 ];
