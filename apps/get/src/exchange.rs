@@ -35,6 +35,8 @@ pub enum FetchError {
     Broken(io::Error),
     /// What came is not a response.
     Response(ResponseError),
+    /// No answer came, maybe because the write side was shut down.
+    HungUp,
     /// More came than [`MAX_RESPONSE`].
     TooLong,
     /// It took longer than allowed.
@@ -55,15 +57,18 @@ pub fn exchange<S: Duplex>(
     }
     let mut bytes = Vec::new();
     stream.take(MAX_RESPONSE + 1).read_to_end(&mut bytes).map_err(FetchError::using)?;
-    read_response(&bytes)
+    read_response(request, &bytes)
 }
 
 /// Reads `bytes`, of which there are at most [`MAX_RESPONSE`] and one.
-pub fn read_response(bytes: &[u8]) -> Result<Response, FetchError> {
+pub fn read_response(request: &Request, bytes: &[u8]) -> Result<Response, FetchError> {
     if bytes.len() as u64 > MAX_RESPONSE {
         return Err(FetchError::TooLong);
     }
-    Response::parse(bytes).map_err(FetchError::Response)
+    Response::parse(bytes).map_err(|error| match error {
+        ResponseError::Empty if request.shut_down => FetchError::HungUp,
+        error => FetchError::Response(error),
+    })
 }
 
 /// A server that has answered and left already cannot be told of the end; reading tells more.
@@ -99,6 +104,7 @@ impl fmt::Display for FetchError {
             Self::Connect(error) => write!(f, "cannot connect: {error}"),
             Self::Broken(error) => write!(f, "the connection broke: {error}"),
             Self::Response(error) => error.fmt(f),
+            Self::HungUp => write!(f, "{}; --no-shutdown may help", ResponseError::Empty),
             Self::TooLong => write!(f, "the answer is longer than {MAX_RESPONSE} bytes"),
             Self::TimedOut => write!(f, "no full answer in time (see --timeout)"),
             Self::Failed(reason) => f.write_str(reason),

@@ -57,8 +57,8 @@ struct Options {
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     timeout: Duration,
 
-    /// Leave the write side open after the request, for servers that take its end for the end of
-    /// the connection
+    /// Leave the write side open after the request, for servers (proxies above all) that take its
+    /// end for a client that has left
     #[arg(long)]
     no_shutdown: bool,
 }

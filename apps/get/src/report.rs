@@ -1,14 +1,20 @@
 //! The report: one aligned row for each request, in the order of the command line, and a sum.
 //!
-//! Rows fit into 80 columns: a URL that is too long loses its end, a reason goes on a line of its
+//! Rows fit into 80 columns: a URL that is too long loses its end, a reason goes on lines of its
 //! own. A failure to write is kept, and told at the end.
 
 use std::{io, io::Write, time::Duration};
 
 use crate::styles::{Outcome, Style};
 
+/// Columns that a line may fill.
+const WIDTH: usize = 80;
+
 /// What a row leaves for the URL.
-const URL_WIDTH: usize = 80 - 33;
+const URL_WIDTH: usize = WIDTH - 33;
+
+/// What stands before a reason.
+const INDENT: &str = "       ";
 
 /// Writes rows to `output` and adds them up.
 #[derive(Debug)]
@@ -40,7 +46,8 @@ impl<W: Write> Report<W> {
             }
             Err(error) => {
                 self.failed += 1;
-                format!("{:>6} {:>14} {time_ms:>9}  {url}\n       {error}\n", "error", "-")
+                let reason = wrap(&error.to_string());
+                format!("{:>6} {:>14} {time_ms:>9}  {url}\n{reason}", "error", "-")
             }
         };
         self.write(&text);
@@ -93,6 +100,20 @@ fn cut(text: &str, width: usize) -> String {
     text.chars().take(width - 1).chain(['…']).collect()
 }
 
+/// `text` as indented lines, broken at spaces.
+fn wrap(text: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= WIDTH => {
+                *line += &format!(" {word}");
+            }
+            _ => lines.push(format!("{INDENT}{word}")),
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +144,14 @@ status          bytes        ms  url
 ";
         assert_eq!(text, expected);
         assert!(text.lines().all(|line| line.chars().count() <= 80));
+    }
+
+    #[test]
+    fn long_reasons_are_broken() {
+        let text = wrap(&"word ".repeat(30));
+        let widths: Vec<usize> = text.lines().map(str::len).collect();
+        assert_eq!(widths, [7 + 14 * 5 - 1, 7 + 14 * 5 - 1, 7 + 2 * 5 - 1]);
+        assert_eq!(wrap("short"), "       short\n");
     }
 
     #[test]

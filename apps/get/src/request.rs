@@ -13,8 +13,12 @@ pub struct Request {
     pub bytes: Vec<u8>,
     /// How long the whole exchange may take.
     pub timeout: Duration,
-    /// Whether the write side is shut down after it. Most servers don't mind; some that relay
-    /// requests take the end of the client's data for a client that has left, and drop the answer.
+    /// Whether the write side is shut down after it.
+    ///
+    /// TCP and HTTP allow that, and servers that answer at once don't mind. Some others take the
+    /// end of the client's data for a client that has left: seen with nginx 1.22 as a proxy (it
+    /// logs 499) and with Node's `http` when the answer takes its time. Both close the connection
+    /// without a byte.
     pub shut_down: bool,
 }
 

@@ -26,7 +26,7 @@ const ANSWERS: &[(&str, &str, Result<(&str, &str), &str>)] = &[
     ("neither", "HTTP/1.1 200 OK\r\n\r\nuntil the end", Ok(("200", "13"))),
     ("bodiless", "HTTP/1.1 204 No Content\r\n\r\n", Ok(("204", "0"))),
     ("missing", "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\ngone", Ok(("404", "4"))),
-    ("nothing", "", Err("without an answer")),
+    ("nothing", "", Err("without an answer; --no-shutdown")),
     ("half-a-head", "HTTP/1.1 200 OK\r\nContent-", Err("within the head")),
     ("short", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", Err("5 of 9 bytes")),
     (

@@ -44,5 +44,5 @@ async fn fetch(request: &Request) -> Result<Response, FetchError> {
     }
     let mut bytes = Vec::new();
     stream.take(MAX_RESPONSE + 1).read_to_end(&mut bytes).await.map_err(FetchError::using)?;
-    read_response(&bytes)
+    read_response(request, &bytes)
 }
