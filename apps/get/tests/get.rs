@@ -14,8 +14,11 @@ use std::{
 
 const STYLES: [&str; 4] = ["sync", "threads", "fibers", "tasks"];
 
+/// What the program says: status and size, or a part of the reason.
+type Row = Result<(&'static str, &'static str), &'static str>;
+
 /// What is asked for, what comes back, and what the program says of it.
-const ANSWERS: &[(&str, &str, Result<(&str, &str), &str>)] = &[
+const ANSWERS: &[(&str, &str, Row)] = &[
     ("length", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", Ok(("200", "5"))),
     (
         "chunked",
