@@ -110,7 +110,21 @@ impl Suspended {
 
     /// The address at which the execution is suspended, within the memory of its stack.
     ///
-    /// Useful for telling how deep a stack is, and on which stack an execution stands.
+    /// Tells on which stack an execution stands, and how much of it is in use.
+    ///
+    /// ```
+    /// use bifilar_coroutine::{raw, stack::Stack};
+    ///
+    /// unsafe extern "C" fn entry(_: *mut ()) -> ! {
+    ///     std::process::abort()
+    /// }
+    /// let stack = Stack::new(64 * 1024)?;
+    /// // SAFETY: the stack is ours; nothing needs to be dropped on one that was never entered.
+    /// let fresh = unsafe { raw::prepare(stack.top(), entry, std::ptr::null_mut()) };
+    /// let in_use = stack.top().as_ptr().addr() - fresh.as_ptr().addr();
+    /// assert!(in_use <= 64);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[inline(always)]
     pub fn as_ptr(self) -> *mut u8 {
         self.0.as_ptr()

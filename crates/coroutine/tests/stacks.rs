@@ -58,6 +58,23 @@ fn every_byte_is_usable() {
 }
 
 #[test]
+fn the_smallest_stack_can_be_unwound() {
+    for _ in 0..64 {
+        let stack = Stack::new(0).unwrap();
+        let token = std::rc::Rc::new(());
+        let inside = std::rc::Rc::clone(&token);
+        let mut coroutine: Coroutine<(), (), ()> = Coroutine::with_stack(stack, move |s, ()| {
+            let _inside = inside;
+            s.suspend(());
+        });
+        coroutine.resume(());
+        assert_eq!(std::rc::Rc::strong_count(&token), 2);
+        drop(coroutine);
+        assert_eq!(std::rc::Rc::strong_count(&token), 1);
+    }
+}
+
+#[test]
 fn tops_are_coloured() {
     let stacks: Vec<_> = (0..64).map(|_| Stack::new(1 << 22).unwrap()).collect();
     let mut colours: Vec<_> = stacks.iter().map(|stack| stack.top().addr().get() % PAGE).collect();
