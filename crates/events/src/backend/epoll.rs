@@ -1,0 +1,243 @@
+//! The event queue over Linux's `epoll`, with an `eventfd` as the waker.
+//!
+//! # The waker: why no wake-up is lost
+//!
+//! The eventfd is registered edge-triggered and never read. Each write to it makes the kernel put
+//! it on the epoll's ready list (once, if it is there already), and a report takes it off. So
+//! being on the list *is* the pending wake-up; there is no counter to drain, and a wake-up costs
+//! one system call in all: the write.
+//!
+//! Writes between one report and the next are coalesced by `rung`, so that a crowd of wakers makes
+//! one system call:
+//!
+//! ```text
+//!                    wake(): swap → true, then write to the eventfd
+//!            ┌──────────────────────────────────────────────────────┐
+//!            │                                                      ▼
+//!       rung = false                                           rung = true ─┐ wake(): swap → true,
+//!            ▲                                                      │   ▲   │ was true: no write
+//!            └──────────────────────────────────────────────────────┘   └───┘
+//!                    wait(): got the waker's event, swap → false
+//! ```
+//!
+//! Let W be a call of `wake`, and take the total order of the swaps on `rung`:
+//!
+//! - W's swap found `false`: W writes after it. Its write puts the eventfd on the list, where it
+//!   stays until a wait reports it. That wait returns, after W began.
+//! - W's swap found `true`: some earlier waker V turned it true, and no wait has swapped it back
+//!   yet. V's write either is still to come or has put the eventfd on the list; either way a wait
+//!   will report it, swap `rung` to `false` and return, and that swap comes after W's.
+//!
+//! A report can come from V's write and its swap still be preceded by another report: V swaps,
+//! and is delayed before its write; nothing was written since the last report, so there is none.
+//! With several threads in `wait`, each report belongs to one write, and there is one write for
+//! each change of `rung` from false to true, so reports and changes back alternate one to one.
+//!
+//! Both swaps are `AcqRel`: what a thread did before `wake` is seen by the thread whose `wait`
+//! says `woken`, in the second case through `rung` itself.
+//!
+//! # Timeouts
+//!
+//! `epoll_pwait2` (Linux 5.11) takes nanoseconds. Where it is missing (an older kernel, a filter,
+//! an emulator) `epoll_pwait` is used, rounded up to whole milliseconds. Neither returns early
+//! unless interrupted.
+#![allow(unsafe_code)] // rustix chooses between the two calls when it is compiled, not when run
+
+use crate::event::Readiness;
+use crate::{Event, Interest, Mode, Token};
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+pub(crate) type RawEvent = epoll::Event;
+
+pub(crate) const EMPTY_EVENT: RawEvent =
+    RawEvent { flags: EventFlags::empty(), data: EventData::new_u64(0) };
+
+pub(crate) struct Epoll {
+    epoll: OwnedFd,
+    waker: OwnedFd,
+    /// True from the call of `wake` that writes until the wait that reports it.
+    rung: AtomicBool,
+}
+
+impl Epoll {
+    pub(crate) fn new() -> io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let waker = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let data = EventData::new_u64(Token::RESERVED.0);
+        epoll::add(&epoll, &waker, data, EventFlags::IN | EventFlags::ET)?;
+        Ok(Self { epoll, waker, rung: AtomicBool::new(false) })
+    }
+
+    pub(crate) fn register(
+        &self,
+        source: BorrowedFd<'_>,
+        token: Token,
+        interest: Interest,
+        mode: Mode,
+    ) -> io::Result<()> {
+        Ok(epoll::add(&self.epoll, source, EventData::new_u64(token.0), flags(interest, mode))?)
+    }
+
+    pub(crate) fn modify(
+        &self,
+        source: BorrowedFd<'_>,
+        token: Token,
+        interest: Interest,
+        mode: Mode,
+    ) -> io::Result<()> {
+        Ok(epoll::modify(&self.epoll, source, EventData::new_u64(token.0), flags(interest, mode))?)
+    }
+
+    pub(crate) fn deregister(&self, source: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(epoll::delete(&self.epoll, source)?)
+    }
+
+    /// Fills the front of `buffer` and says how far; zero when time is up or on a signal.
+    pub(crate) fn wait(
+        &self,
+        buffer: &mut [RawEvent],
+        timeout: Option<Duration>,
+    ) -> io::Result<usize> {
+        let found = match timeout {
+            None => epoll::wait(&self.epoll, &mut *buffer, None),
+            Some(timeout) if timeout.is_zero() => self.wait_ms(buffer, timeout),
+            Some(timeout) => self.wait_ns(buffer, timeout),
+        };
+        match found {
+            Ok(len) => {
+                if buffer[..len].iter().any(|raw| token(raw) == Token::RESERVED) {
+                    // AcqRel, partner of the swap in `wake`: see the module's head.
+                    self.rung.swap(false, Ordering::AcqRel);
+                }
+                Ok(len)
+            }
+            Err(Errno::INTR) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(crate) fn wake(&self) -> io::Result<()> {
+        // AcqRel, partner of the swap in `wait`: see the module's head.
+        if self.rung.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        match ring(&self.waker) {
+            // The counter is full after 2^64 - 2 writes. Only then is it emptied.
+            Err(Errno::AGAIN) => {
+                rustix::io::read(&self.waker, &mut [0; 8])?;
+                Ok(ring(&self.waker)?)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// Waits with a resolution of a millisecond, rounded up, and for 24 days at most.
+    fn wait_ms(&self, buffer: &mut [RawEvent], timeout: Duration) -> Result<usize, Errno> {
+        let ms = timeout.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as i64;
+        let timeout = Timespec { tv_sec: ms / 1000, tv_nsec: ms % 1000 * 1_000_000 };
+        epoll::wait(&self.epoll, buffer, Some(&timeout))
+    }
+
+    /// Waits with the resolution of the kernel's timers, where the system call exists.
+    fn wait_ns(&self, buffer: &mut [RawEvent], timeout: Duration) -> Result<usize, Errno> {
+        /// Set by the first call that is refused. Relaxed: nothing else depends on it.
+        static REFUSED: AtomicBool = AtomicBool::new(false);
+
+        if REFUSED.load(Ordering::Relaxed) {
+            return self.wait_ms(buffer, timeout);
+        }
+        match epoll_pwait2(&self.epoll, buffer, timeout) {
+            Err(Errno::NOSYS | Errno::PERM) => {
+                REFUSED.store(true, Ordering::Relaxed);
+                self.wait_ms(buffer, timeout)
+            }
+            result => result,
+        }
+    }
+}
+
+fn ring(waker: &OwnedFd) -> Result<(), Errno> {
+    rustix::io::write(waker, &1_u64.to_ne_bytes()).map(drop)
+}
+
+fn epoll_pwait2(
+    epoll: &OwnedFd,
+    buffer: &mut [RawEvent],
+    timeout: Duration,
+) -> Result<usize, Errno> {
+    /// `struct __kernel_timespec`, 64 bits wide on every architecture.
+    #[repr(C)]
+    struct KernelTimespec {
+        tv_sec: i64,
+        tv_nsec: i64,
+    }
+
+    let timeout = KernelTimespec {
+        tv_sec: timeout.as_secs().min(i64::MAX as u64) as i64,
+        tv_nsec: timeout.subsec_nanos().into(),
+    };
+    // SAFETY: the descriptor is open while it is borrowed; the kernel writes at most
+    // `buffer.len()` events of the layout `RawEvent` mirrors, into memory borrowed mutably for
+    // the call; it only reads the timeout; without a signal mask its size is not looked at.
+    let found = unsafe {
+        libc::syscall(
+            libc::SYS_epoll_pwait2,
+            epoll.as_raw_fd(),
+            buffer.as_mut_ptr(),
+            buffer.len().min(i32::MAX as usize) as libc::c_int,
+            &raw const timeout,
+            std::ptr::null::<libc::sigset_t>(),
+            0_usize,
+        )
+    };
+    usize::try_from(found).map_err(|_| {
+        let error = io::Error::last_os_error();
+        Errno::from_io_error(&error).unwrap_or(Errno::INVAL)
+    })
+}
+
+fn flags(interest: Interest, mode: Mode) -> EventFlags {
+    let mut flags = match mode {
+        Mode::Edge => EventFlags::ET,
+        Mode::Level => EventFlags::empty(),
+        Mode::OneShot => EventFlags::ONESHOT,
+    };
+    if interest.contains(Interest::READABLE) {
+        flags |= EventFlags::IN | EventFlags::RDHUP;
+    }
+    if interest.contains(Interest::WRITABLE) {
+        flags |= EventFlags::OUT;
+    }
+    if interest.contains(Interest::PRIORITY) {
+        flags |= EventFlags::PRI;
+    }
+    flags
+}
+
+pub(crate) fn token(raw: &RawEvent) -> Token {
+    let data = raw.data; // a copy: the field may be unaligned
+    Token(data.u64())
+}
+
+pub(crate) fn event(raw: &RawEvent) -> Event {
+    let flags = raw.flags;
+    let answers = [
+        (EventFlags::IN, Readiness::READABLE),
+        (EventFlags::OUT, Readiness::WRITABLE),
+        (EventFlags::RDHUP, Readiness::READ_CLOSED),
+        (EventFlags::HUP, Readiness::READ_CLOSED | Readiness::WRITE_CLOSED),
+        (EventFlags::ERR, Readiness::ERROR | Readiness::WRITE_CLOSED),
+        (EventFlags::PRI, Readiness::PRIORITY),
+    ];
+    let readiness = answers
+        .iter()
+        .filter(|(flag, _)| flags.contains(*flag))
+        .fold(0, |bits, (_, answer)| bits | answer);
+    Event { token: token(raw), readiness: Readiness(readiness) }
+}
