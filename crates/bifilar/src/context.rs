@@ -6,6 +6,7 @@
 //! | `stack` | the scheduler, at each arrival on a stack | what `wait` suspends; none: it parks the thread |
 //! | `task` | the scheduler around a poll; saved over suspensions | the task being polled |
 //! | `runtime` | `Handle::enter` and threads of the blocking pool; saved | the runtime for code outside of workers |
+//! | `reactor` | the scheduler with `worker`, and `Handle::enter` | where sockets and timers are registered |
 //! | `budget` | the scheduler before a poll and at each arrival | ready operations left before others must have a turn |
 //! | `shields` | `shielded`; saved | how many regions hold cancellation off |
 //!
@@ -50,6 +51,7 @@ pub(crate) struct Context {
     pub stack: Cell<Option<&'static dyn Suspend>>,
     pub task: Cell<Option<TaskRef>>,
     pub runtime: Cell<*const ()>,
+    pub reactor: Cell<*const ()>,
     pub budget: Cell<u32>,
     pub shields: Cell<u32>,
 }
@@ -61,6 +63,7 @@ thread_local! {
             stack: Cell::new(None),
             task: Cell::new(None),
             runtime: Cell::new(ptr::null()),
+            reactor: Cell::new(ptr::null()),
             budget: Cell::new(BUDGET),
             shields: Cell::new(0),
         }

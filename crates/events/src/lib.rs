@@ -50,3 +50,7 @@ mod queue;
 pub use event::{Event, Events, Iter};
 pub use interest::{Interest, Mode, Token};
 pub use queue::EventQueue;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

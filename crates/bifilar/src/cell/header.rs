@@ -40,8 +40,8 @@ pub(crate) struct Meta {
     pub pinned: Option<u16>,
     /// Whose registry it stands in.
     pub shard: u16,
-    /// Usable bytes of stack it asked for; `None` takes the runtime's default.
-    pub stack_size: Option<u32>,
+    /// The size class of the stack it asked for; `None` takes the runtime's default.
+    pub stack_class: Option<usize>,
     pub location: &'static Location<'static>,
     pub name: Option<Box<str>>,
 }

@@ -19,6 +19,7 @@ impl Links {
     }
 }
 
+/// See the module's head.
 pub(crate) struct Registry(Mutex<List>);
 
 struct List {
@@ -60,13 +61,17 @@ impl Registry {
     /// Takes a task out. Returns whether it was the last one of a closed registry.
     ///
     /// # Safety
-    /// The task stands in this registry.
+    /// The task stands in this registry, or was refused by it.
     pub unsafe fn remove(&self, task: TaskRef) -> bool {
         let mut list = self.0.lock().unwrap();
         // SAFETY: the lock is held; what stands in the registry is alive.
         unsafe {
             let Links { previous, next } =
                 links(task, |links| std::mem::replace(links, Links::new()));
+            if previous.is_none() && list.head != Some(task) {
+                // It came when the registry was closed already.
+                return false;
+            }
             match previous {
                 Some(previous) => links(previous, |links| links.next = next),
                 None => list.head = next,
@@ -76,6 +81,11 @@ impl Registry {
             }
         }
         list.len -= 1;
+        list.closed && list.len == 0
+    }
+
+    pub fn is_closed_and_empty(&self) -> bool {
+        let list = self.0.lock().unwrap();
         list.closed && list.len == 0
     }
 

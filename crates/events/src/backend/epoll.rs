@@ -41,22 +41,21 @@
 //! `epoll_pwait2` (Linux 5.11) takes nanoseconds. Where it is missing (an older kernel, a filter,
 //! an emulator) `epoll_pwait` is used, rounded up to whole milliseconds. Neither returns early
 //! unless interrupted.
-#![allow(unsafe_code)] // rustix chooses between the two calls when it is compiled, not when run
+#![allow(unsafe_code)] // rustix chooses between the two waits when it is compiled, not when run
 
 use crate::event::Readiness;
 use crate::{Event, Interest, Mode, Token};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-pub(crate) type RawEvent = epoll::Event;
+pub(crate) type RawEvent = libc::epoll_event;
 
-pub(crate) const EMPTY_EVENT: RawEvent =
-    RawEvent { flags: EventFlags::empty(), data: EventData::new_u64(0) };
+pub(crate) const EMPTY_EVENT: RawEvent = RawEvent { events: 0, u64: 0 };
 
 pub(crate) struct Epoll {
     epoll: OwnedFd,
@@ -105,9 +104,9 @@ impl Epoll {
         timeout: Option<Duration>,
     ) -> io::Result<usize> {
         let found = match timeout {
-            None => epoll::wait(&self.epoll, &mut *buffer, None),
-            Some(timeout) if timeout.is_zero() => self.wait_ms(buffer, timeout),
-            Some(timeout) => self.wait_ns(buffer, timeout),
+            None => epoll_wait(&self.epoll, buffer, -1),
+            Some(Duration::ZERO) => epoll_wait(&self.epoll, buffer, 0),
+            Some(timeout) => self.wait_until_over(buffer, timeout),
         };
         match found {
             Ok(len) => {
@@ -137,33 +136,42 @@ impl Epoll {
         }
     }
 
-    /// Waits with a resolution of a millisecond, rounded up, and for 24 days at most.
-    fn wait_ms(&self, buffer: &mut [RawEvent], timeout: Duration) -> Result<usize, Errno> {
-        let ms = timeout.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as i64;
-        let timeout = Timespec { tv_sec: ms / 1000, tv_nsec: ms % 1000 * 1_000_000 };
-        epoll::wait(&self.epoll, buffer, Some(&timeout))
-    }
-
-    /// Waits with the resolution of the kernel's timers, where the system call exists.
-    fn wait_ns(&self, buffer: &mut [RawEvent], timeout: Duration) -> Result<usize, Errno> {
+    /// Waits with the resolution of the kernel's timers, or of a millisecond where it must.
+    fn wait_until_over(&self, buffer: &mut [RawEvent], timeout: Duration) -> Result<usize, Errno> {
         /// Set by the first call that is refused. Relaxed: nothing else depends on it.
         static REFUSED: AtomicBool = AtomicBool::new(false);
 
-        if REFUSED.load(Ordering::Relaxed) {
-            return self.wait_ms(buffer, timeout);
-        }
-        match epoll_pwait2(&self.epoll, buffer, timeout) {
-            Err(Errno::NOSYS | Errno::PERM) => {
-                REFUSED.store(true, Ordering::Relaxed);
-                self.wait_ms(buffer, timeout)
+        if !REFUSED.load(Ordering::Relaxed) {
+            match epoll_pwait2(&self.epoll, buffer, timeout) {
+                Err(Errno::NOSYS | Errno::PERM) => REFUSED.store(true, Ordering::Relaxed),
+                result => return result,
             }
-            result => result,
         }
+        epoll_wait(&self.epoll, buffer, milliseconds(timeout))
     }
+}
+
+/// Rounded up, and 24 days at most.
+fn milliseconds(timeout: Duration) -> libc::c_int {
+    let ms = timeout.as_nanos().div_ceil(1_000_000);
+    libc::c_int::try_from(ms).unwrap_or(libc::c_int::MAX)
 }
 
 fn ring(waker: &OwnedFd) -> Result<(), Errno> {
     rustix::io::write(waker, &1_u64.to_ne_bytes()).map(drop)
+}
+
+fn epoll_wait(
+    epoll: &OwnedFd,
+    buffer: &mut [RawEvent],
+    timeout_ms: libc::c_int,
+) -> Result<usize, Errno> {
+    // SAFETY: the kernel writes at most `room(buffer)` events into memory that is borrowed
+    // mutably for the call and as long as that.
+    let found = unsafe {
+        libc::epoll_wait(epoll.as_raw_fd(), buffer.as_mut_ptr(), room(buffer), timeout_ms)
+    };
+    outcome(found.into())
 }
 
 fn epoll_pwait2(
@@ -179,23 +187,33 @@ fn epoll_pwait2(
     }
 
     let timeout = KernelTimespec {
-        tv_sec: timeout.as_secs().min(i64::MAX as u64) as i64,
+        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: timeout.subsec_nanos().into(),
     };
-    // SAFETY: the descriptor is open while it is borrowed; the kernel writes at most
-    // `buffer.len()` events of the layout `RawEvent` mirrors, into memory borrowed mutably for
-    // the call; it only reads the timeout; without a signal mask its size is not looked at.
+    // SAFETY: the kernel writes at most `room(buffer)` events into memory that is borrowed
+    // mutably for the call and as long as that; it only reads the timeout; where there is no
+    // signal mask it doesn't look at the mask's size.
     let found = unsafe {
         libc::syscall(
             libc::SYS_epoll_pwait2,
             epoll.as_raw_fd(),
             buffer.as_mut_ptr(),
-            buffer.len().min(i32::MAX as usize) as libc::c_int,
+            room(buffer),
             &raw const timeout,
             std::ptr::null::<libc::sigset_t>(),
             0_usize,
         )
     };
+    outcome(found)
+}
+
+/// How many events the kernel may write; it refuses absurd numbers, and needs no such.
+fn room(buffer: &[RawEvent]) -> libc::c_int {
+    buffer.len().min(1 << 20) as libc::c_int
+}
+
+/// Tells a count from an error, which is in `errno` then.
+fn outcome(found: libc::c_long) -> Result<usize, Errno> {
     usize::try_from(found).map_err(|_| {
         let error = io::Error::last_os_error();
         Errno::from_io_error(&error).unwrap_or(Errno::INVAL)
@@ -221,12 +239,11 @@ fn flags(interest: Interest, mode: Mode) -> EventFlags {
 }
 
 pub(crate) fn token(raw: &RawEvent) -> Token {
-    let data = raw.data; // a copy: the field may be unaligned
-    Token(data.u64())
+    Token(raw.u64)
 }
 
 pub(crate) fn event(raw: &RawEvent) -> Event {
-    let flags = raw.flags;
+    let flags = EventFlags::from_bits_retain(raw.events);
     let answers = [
         (EventFlags::IN, Readiness::READABLE),
         (EventFlags::OUT, Readiness::WRITABLE),
@@ -240,4 +257,36 @@ pub(crate) fn event(raw: &RawEvent) -> Event {
         .filter(|(flag, _)| flags.contains(*flag))
         .fold(0, |bits, (_, answer)| bits | answer);
     Event { token: token(raw), readiness: Readiness(readiness) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn milliseconds_are_rounded_up_and_bounded() {
+        let cases = [
+            (Duration::from_nanos(1), 1),
+            (Duration::from_millis(1), 1),
+            (Duration::new(1, 1), 1_001),
+            (Duration::from_millis(i32::MAX as u64), i32::MAX),
+            (Duration::from_millis(1 << 31), i32::MAX),
+            (Duration::MAX, i32::MAX),
+        ];
+        for (timeout, expected) in cases {
+            assert_eq!(milliseconds(timeout), expected, "{timeout:?}");
+        }
+    }
+
+    #[test]
+    fn a_full_counter_is_emptied_and_rung_again() {
+        let queue = Epoll::new().unwrap();
+        rustix::io::write(&queue.waker, &(u64::MAX - 1).to_ne_bytes()).unwrap();
+        let mut buffer = [EMPTY_EVENT; 4];
+        assert_eq!(queue.wait(&mut buffer, None).unwrap(), 1);
+        for _ in 0..2 {
+            queue.wake().unwrap();
+            assert_eq!(queue.wait(&mut buffer, Some(Duration::ZERO)).unwrap(), 1);
+        }
+    }
 }
