@@ -122,7 +122,11 @@ mod tests {
             .map(|line| line.as_bytes().to_vec())
             .collect();
         for piece in [1, 2, 3, 7, 100, 4_095, 4_096, 4_097, 100_000] {
-            assert_eq!(lines(input.as_bytes(), piece, 65_536), (expected.clone(), false), "{piece}");
+            assert_eq!(
+                lines(input.as_bytes(), piece, 65_536),
+                (expected.clone(), false),
+                "{piece}"
+            );
         }
     }
 

@@ -157,10 +157,7 @@ mod tests {
                 r#"{"Post":{"group_name":"Dogs","message":"Samoyeds rock!"}}"#,
                 Request::post("Dogs", "Samoyeds rock!"),
             ),
-            (
-                r#"{"Post":{"group_name":"ö","message":"a\n\"b\""}}"#,
-                Request::post("ö", "a\n\"b\""),
-            ),
+            (r#"{"Post":{"group_name":"ö","message":"a\n\"b\""}}"#, Request::post("ö", "a\n\"b\"")),
         ];
         for (line, request) in cases {
             assert_eq!(encode(&request), format!("{line}\n"));
@@ -221,6 +218,9 @@ mod tests {
     #[test]
     fn deep_nesting_is_an_error_and_no_overflow() {
         let line = "[".repeat(60_000);
-        assert!(matches!(decode::<Request<'_>>(line.as_bytes()), Err(BadLine::Json(_) | BadLine::Request(_))));
+        assert!(matches!(
+            decode::<Request<'_>>(line.as_bytes()),
+            Err(BadLine::Json(_) | BadLine::Request(_))
+        ));
     }
 }

@@ -68,7 +68,9 @@ fn talk(address: &str) -> Result<(), String> {
                 Err(text) => eprintln!("{text}"),
             },
             Either::Right((Ok(Ok(None)), _)) => break,
-            Either::Right((Ok(Err(error)), _)) => return Err(format!("cannot read input: {error}")),
+            Either::Right((Ok(Err(error)), _)) => {
+                return Err(format!("cannot read input: {error}"));
+            }
             Either::Right((Err(error), _)) => return Err(format!("cannot read input: {error}")),
         }
     }

@@ -100,7 +100,9 @@ impl Group {
                 Arrival::New { sent_at, complete: last } => {
                     new += 1;
                     complete += usize::from(last);
-                    books.latency_us.saturating_record((now.saturating_sub(sent_at)).div_ceil(1_000));
+                    books
+                        .latency_us
+                        .saturating_record((now.saturating_sub(sent_at)).div_ceil(1_000));
                     books.last_arrival = books.last_arrival.max(now);
                 }
                 Arrival::Duplicate => {}

@@ -37,15 +37,11 @@ use bifilar::{
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 
+pub use self::report::{Report, milliseconds, thousands};
 use self::{
-    accounting::Verdict,
-    client::Client,
-    group::Group,
-    random::Random,
-    report::Findings,
+    accounting::Verdict, client::Client, group::Group, random::Random, report::Findings,
     totals::Totals,
 };
-pub use self::report::{Report, milliseconds, thousands};
 use crate::limits;
 
 /// Clients that come in at the same time. More would overrun a listener's queue, and wait for the
@@ -207,7 +203,8 @@ impl<'a> Load<'a> {
                     for index in (door..total).step_by(COMING_IN) {
                         let client = Client::come_in(address, &names[index % names.len()]).await;
                         let client = client.map_err(|error| {
-                            let (nth, total) = (thousands(index as u64 + 1), thousands(total as u64));
+                            let (nth, total) =
+                                (thousands(index as u64 + 1), thousands(total as u64));
                             format!("client {nth} of {total} cannot come in: {error}")
                         })?;
                         clients.push((index, client));

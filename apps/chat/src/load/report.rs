@@ -5,10 +5,7 @@ use std::fmt;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::{
-    accounting::Verdict,
-    totals::Complaints,
-};
+use super::{accounting::Verdict, totals::Complaints};
 
 /// What a load found.
 #[derive(Clone, Debug, Serialize)]
@@ -164,9 +161,12 @@ impl fmt::Display for Report {
         }
         line(f, "rate", self.per_second, &format!(" deliveries/s in {:.2} s", self.seconds))?;
         write!(f, "  latency      ")?;
-        for (what, us) in
-            [("p50", self.p50_us), ("p99", self.p99_us), ("p99.9", self.p999_us), ("max", self.max_us)]
-        {
+        for (what, us) in [
+            ("p50", self.p50_us),
+            ("p99", self.p99_us),
+            ("p99.9", self.p999_us),
+            ("max", self.max_us),
+        ] {
             write!(f, "  {what} {}", milliseconds(us))?;
         }
         writeln!(f, "  (ms)")?;
@@ -240,7 +240,8 @@ mod tests {
 
     #[test]
     fn a_clean_report_has_no_faults_and_every_field() {
-        let verdict = Verdict { sent: 100, expected: 10_000, delivered: 10_000, ..Verdict::default() };
+        let verdict =
+            Verdict { sent: 100, expected: 10_000, delivered: 10_000, ..Verdict::default() };
         let report = Report::new(findings(verdict));
         assert!(report.is_clean(), "{report}");
         let json = serde_json::to_value(&report).unwrap();

@@ -1,11 +1,7 @@
 //! Style *fibers*: a fiber for each connection's reading half and one for its writing half. The
 //! code is the threads' code; a call that would block suspends the fiber.
 
-use std::{
-    io,
-    net::Shutdown,
-    sync::Arc,
-};
+use std::{io, net::Shutdown, sync::Arc};
 
 use bifilar::{
     Wait, fiber,

@@ -10,6 +10,7 @@ use std::{
 };
 
 use bifilar::sync::channel::{self, Receiver, Sender};
+use futures_util::StreamExt;
 
 use super::member::{BATCH_BYTES, Note, Outbox};
 use crate::groups::Groups;
@@ -61,7 +62,7 @@ impl Mailbox {
     fn poll_notes(&mut self, cx: &mut Context<'_>, batch: &mut Vec<u8>) {
         while batch.len() < BATCH_BYTES {
             let Some(notes) = &mut self.notes else { return };
-            match notes.poll_recv(cx) {
+            match notes.poll_next_unpin(cx) {
                 Poll::Ready(Some(note)) => self.outbox.take(note, batch),
                 Poll::Ready(None) => {
                     self.notes = None;

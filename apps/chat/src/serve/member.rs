@@ -241,10 +241,10 @@ mod tests {
     fn joining_twice_delivers_once() {
         let groups = Groups::new();
         let mut dog = client(&groups);
-        assert_eq!(dog.say(&[JOIN, JOIN, &post("a"), JOIN, &post("b")]), [
-            message("a"),
-            message("b")
-        ]);
+        assert_eq!(
+            dog.say(&[JOIN, JOIN, &post("a"), JOIN, &post("b")]),
+            [message("a"), message("b")]
+        );
     }
 
     #[test]

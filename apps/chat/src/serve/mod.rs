@@ -26,7 +26,7 @@ mod threads;
 use std::{
     fmt,
     io::{self, Write},
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
     os::fd::AsFd,
     sync::{
@@ -121,6 +121,14 @@ fn runtime(options: &Options) -> bifilar::Builder {
         Some(workers) => runtime.workers(workers.get()),
         None => runtime,
     }
+}
+
+/// A listener of std's, for the styles without a runtime; with the queue that bifilar's listeners
+/// have, where std's own has room for 128 connections.
+fn listen(address: &str) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    rustix::net::listen(&listener, 4096)?;
+    Ok(listener)
 }
 
 /// What all connections of a server share.

@@ -1,11 +1,7 @@
 //! Style *tasks*: an async task for each connection's reading half and one for its writing half.
 //! What blocks in the other styles is awaited.
 
-use std::{
-    io,
-    net::Shutdown,
-    sync::Arc,
-};
+use std::{io, net::Shutdown, sync::Arc};
 
 use bifilar::{
     net::{TcpListener, TcpStream},

@@ -4,7 +4,7 @@
 
 use std::{
     io::{self, Read},
-    net::{Shutdown, TcpListener, TcpStream},
+    net::{Shutdown, TcpStream},
     sync::Arc,
     thread,
     time::Instant,
@@ -22,7 +22,7 @@ const STACK_BYTES: usize = 128 * 1024;
 
 /// Serves until the hall closes; returns how many clients were cut off.
 pub fn serve(hall: &Arc<Hall>, options: &Options) -> io::Result<usize> {
-    let listener = TcpListener::bind(&options.listen)?;
+    let listener = super::listen(&options.listen)?;
     hall.open(&listener, listener.local_addr()?)?;
     let mut errors = AcceptErrors::default();
     loop {
@@ -60,7 +60,9 @@ impl Socket for TcpStream {
         loop {
             let left = end.saturating_duration_since(Instant::now());
             // A timeout of zero is refused with an error: the end as well.
-            if self.set_read_timeout(Some(left)).is_err() || !matches!(stream.read(&mut bytes), Ok(1..)) {
+            if self.set_read_timeout(Some(left)).is_err()
+                || !matches!(stream.read(&mut bytes), Ok(1..))
+            {
                 return;
             }
         }

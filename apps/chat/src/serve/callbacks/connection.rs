@@ -56,9 +56,7 @@ pub struct Connection {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Phase {
     Talking,
-    Finishing {
-        client_closed: bool,
-    },
+    Finishing { client_closed: bool },
     Lingering,
 }
 

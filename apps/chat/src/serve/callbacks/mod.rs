@@ -53,7 +53,7 @@ const FAREWELL_TICK: Duration = Duration::from_millis(10);
 
 /// Serves until the hall closes; returns how many clients were cut off.
 pub fn serve(hall: &Arc<Hall>, options: &Options) -> io::Result<usize> {
-    let listener = TcpListener::bind(&options.listen)?;
+    let listener = super::listen(&options.listen)?;
     listener.set_nonblocking(true)?;
     let queue = EventQueue::new()?;
     queue.register(&listener, LISTENER, Interest::READABLE, Mode::Edge)?;
