@@ -5,6 +5,7 @@ use std::{
     net::{Shutdown, TcpStream},
 };
 
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use serde_json::{Value, json};
 
 use crate::PATIENCE;
@@ -32,6 +33,28 @@ impl Client {
 
     pub fn join(&mut self, group: &str) {
         self.send(format!("{}\n", json!({"Join": {"group_name": group}})));
+    }
+
+    /// From now on the kernel takes little for this client before it reads; but several segments
+    /// of loopback, or it would become very slow indeed.
+    pub fn read_slowly(&self) {
+        set_socket_recv_buffer_size(&self.stream, 512 * 1024).unwrap();
+    }
+
+    /// Posts a message that needs no escapes: cheap for large ones.
+    pub fn post_plain(&mut self, group: &str, message: &str) {
+        self.send(format!(
+            "{{\"Post\":{{\"group_name\":\"{group}\",\"message\":\"{message}\"}}}}\n"
+        ));
+    }
+
+    /// The next thing to come is this message, which needs no escapes.
+    #[track_caller]
+    pub fn gets_plain(&mut self, group: &str, message: &str) {
+        let line = self.line().expect("a message, not the end");
+        let frame = format!("{{\"Message\":{{\"group_name\":\"{group}\",\"message\":\"");
+        let got = line.strip_prefix(&frame).and_then(|rest| rest.strip_suffix("\"}}"));
+        assert!(got == Some(message), "expected {message:.20}…, got {line:.80}…");
     }
 
     pub fn post(&mut self, group: &str, message: &str) {

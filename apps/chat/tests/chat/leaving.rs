@@ -19,10 +19,11 @@ in_each_style!(
 const MESSAGES: usize = 950;
 
 fn fill(server: &Server) -> (Client, String) {
-    let padding = "x".repeat(16 * 1024);
+    let padding = "x".repeat(8 * 1024);
     let member = server.member("Dogs");
+    member.read_slowly();
     let mut poster = server.client();
-    (0..MESSAGES).for_each(|n| poster.post("Dogs", &format!("{n} {padding}")));
+    (0..MESSAGES).for_each(|n| poster.post_plain("Dogs", &format!("{n} {padding}")));
     poster.fence();
     (member, padding)
 }
@@ -34,7 +35,7 @@ fn sigint_delivers_what_was_taken(style: &str) {
     let (mut member, padding) = fill(&server);
     server.signal(Signal::INT);
     server.refuses();
-    (0..MESSAGES).for_each(|n| member.gets("Dogs", &format!("{n} {padding}")));
+    (0..MESSAGES).for_each(|n| member.gets_plain("Dogs", &format!("{n} {padding}")));
     member.end();
     idle.end();
     drop((member, idle));
