@@ -3,6 +3,12 @@
 use super::Row;
 use crate::load::{milliseconds, thousands};
 
+/// Over the columns of [`line`].
+const HEAD: &str = "\
+                       ───────── latency, ms ─────────      peak    peak    CPU
+style     deliveries/s     p50     p99   p99.9     max    memory threads      s
+";
+
 /// Renders the rows, and under them what was wrong with any.
 pub fn render(rows: &[Row]) -> String {
     let mut text = String::new();
@@ -15,11 +21,7 @@ pub fn render(rows: &[Row]) -> String {
             thousands(report.expected)
         );
     }
-    text += &line(["", "", "latency in ms", "", "", "", "peak", "peak", "CPU"].map(String::from));
-    text += &line(
-        ["style", "deliveries/s", "p50", "p99", "p99.9", "max", "memory", "threads", "s"]
-            .map(String::from),
-    );
+    text += HEAD;
     for Row { style, report, usage } in rows {
         text += &line([
             style.clone(),
@@ -47,4 +49,20 @@ fn line(cells: [String; 9]) -> String {
         "{style:<9} {rate:>12} {p50:>7} {p99:>7} {p999:>7} {max:>7} {memory:>9} {threads:>7} {cpu:>6}"
     );
     format!("{}\n", line.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_stand_under_the_head_and_fit_80_columns() {
+        let cells =
+            ["callbacks", "12,345,678", "9.99", "99.9", "9,999", "99,999", "12.3 MB", "2,002"];
+        let [style, rate, p50, p99, p999, max, memory, threads] = cells.map(String::from);
+        let line = line([style, rate, p50, p99, p999, max, memory, threads, "123.45".into()]);
+        for text in HEAD.lines().chain(line.lines()) {
+            assert_eq!(text.chars().count(), 79, "{text}");
+        }
+    }
 }

@@ -38,8 +38,8 @@ pub fn serve(hall: &Arc<Hall>, options: &Options) -> io::Result<usize> {
 fn start(hall: &Hall, stream: TcpStream) {
     let _ = stream.set_nodelay(true);
     let (reader, writer) = split(hall, stream);
-    fiber::spawn(|| writer.run());
-    fiber::spawn(|| reader.run());
+    drop(fiber::spawn(|| writer.run())); // detached, as with threads
+    drop(fiber::spawn(|| reader.run()));
 }
 
 impl Socket for TcpStream {

@@ -47,17 +47,19 @@ fn start(hall: &Hall, stream: TcpStream) {
     let (notes, mailbox) = Mailbox::new(&hall.groups);
     let lines = LineBuffer::new(hall.max_line);
     let member = Member::new(hall.groups.clone(), hall.max_line);
-    task::spawn({
+    let writer = {
         let stream = stream.clone();
         async move {
             write(&stream, mailbox).await;
             drop(delivering);
         }
-    });
-    task::spawn(async move {
+    };
+    let reader = async move {
         read(&stream, lines, member, notes).await;
         drop(open);
-    });
+    };
+    drop(task::spawn(writer)); // detached, as threads are
+    drop(task::spawn(reader));
 }
 
 /// The reading half: does what the client asks until it closes or has to be closed.
