@@ -18,6 +18,7 @@ pub mod task;
 pub mod time;
 mod wait;
 
+pub use bifilar_macros::{main, test};
 pub use blocking::unblock;
 pub use cell::{Id, JoinError, JoinHandle, TaskKind};
 pub use runtime::{Builder, EnterGuard, Handle, LocalRuntime, Runtime, block_on, run};
@@ -27,3 +28,8 @@ pub use wait::{Wait, WaitIter, WaitIterator};
 pub mod prelude {
     pub use crate::{Wait, WaitIter};
 }
+
+/// The examples of the front page, which compile and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct FrontPage;

@@ -4,7 +4,7 @@
 //! may `.await` or `.wait()` as the place demands.
 
 use crate::{
-    cell::{Header, Id, JoinHandle, TaskKind, TaskRef},
+    cell::{Header, Id, JoinError, JoinHandle, TaskKind, TaskRef},
     context,
     scheduler::{self, Birth},
     wait::Wait,
@@ -234,7 +234,7 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     /// A [`JoinError`](crate::JoinError) if the task panicked, with the payload, or was cancelled.
-    pub fn join(self) -> Result<T, crate::JoinError> {
+    pub fn join(self) -> Result<T, JoinError> {
         self.wait()
     }
 }

@@ -93,12 +93,4 @@ impl Fifo {
     pub fn front(&self) -> Option<NonNull<Link>> {
         NonNull::new(self.head)
     }
-
-    /// Moves all of `other` behind what is here.
-    pub fn append(&mut self, other: &mut Fifo) {
-        while let Some(link) = other.pop() {
-            // SAFETY: it just left its only queue, and was alive there.
-            unsafe { self.push(link) };
-        }
-    }
 }

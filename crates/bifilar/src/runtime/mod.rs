@@ -12,6 +12,7 @@
 
 mod builder;
 mod handle;
+mod threads;
 
 pub use builder::Builder;
 pub use handle::{EnterGuard, Handle};
@@ -26,15 +27,20 @@ use std::{
     fmt,
     future::{Future, IntoFuture},
     io,
-    sync::{Arc, mpsc},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
+use threads::Threads;
 
-/// How long the end of a runtime waits for its tasks' destructors. Under `panic = "abort"` stacks
-/// can't be unwound, so there is less to wait for.
+/// How long the end of a runtime waits for its tasks' destructors.
 const SHUTDOWN_LIMIT: Duration =
-    if cfg!(panic = "unwind") { Duration::from_secs(10) } else { Duration::from_millis(100) };
+    if cfg!(panic = "unwind") { Duration::from_secs(10) } else { UNWINDING_LIMIT };
+
+/// The same where stacks can't be unwound, so that there is less to wait for: under
+/// `panic = "abort"`, and for a [`LocalRuntime`] that is dropped by a panic.
+const UNWINDING_LIMIT: Duration = Duration::from_millis(100);
 
 /// Runs a closure as the main fiber of a runtime with one worker per core.
 ///
@@ -44,7 +50,7 @@ const SHUTDOWN_LIMIT: Duration =
 ///
 /// # Panics
 /// With what the closure panics with; when the system has no memory, threads or descriptors for a
-/// runtime. [`Builder::try_run`](Builder::build) has no such panic.
+/// runtime. [`Builder::build`] returns them as errors.
 ///
 /// ```
 /// use bifilar::fiber;
@@ -101,9 +107,7 @@ pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
 /// ```
 pub struct Runtime {
     handle: Handle,
-    /// Disconnected when all worker threads have ended.
-    ended: mpsc::Receiver<()>,
-    threads: Vec<thread::JoinHandle<()>>,
+    threads: Threads,
 }
 
 impl Runtime {
@@ -116,8 +120,8 @@ impl Runtime {
     }
 
     fn start(shared: Arc<Shared>) -> io::Result<Self> {
-        let (threads, ended) = start_workers(&shared, 0)?;
-        Ok(Runtime { handle: Handle::new(shared), ended, threads })
+        let threads = Threads::start(&shared, 0)?;
+        Ok(Runtime { handle: Handle::new(shared), threads })
     }
 
     /// What to spawn with from elsewhere.
@@ -173,15 +177,10 @@ impl Drop for Runtime {
         if mine {
             return;
         }
-        match self.ended.recv_timeout(SHUTDOWN_LIMIT) {
-            Err(mpsc::RecvTimeoutError::Disconnected) => {
-                for thread in self.threads.drain(..) {
-                    // A worker never panics: `Driver` aborts first.
-                    let _ = thread.join();
-                }
-                shared.close_reactors();
-            }
-            _ => warn_of_leak(shared),
+        if self.threads.join() {
+            shared.close_reactors();
+        } else {
+            warn_of_leak(shared);
         }
     }
 }
@@ -265,52 +264,17 @@ impl fmt::Debug for LocalRuntime {
     }
 }
 
-/// Starts worker threads `from..`. When one can't be started, ends those that could.
-#[expect(clippy::type_complexity, reason = "used twice, next door")]
-fn start_workers(
-    shared: &Arc<Shared>,
-    from: usize,
-) -> io::Result<(Vec<thread::JoinHandle<()>>, mpsc::Receiver<()>)> {
-    let (running, ended) = mpsc::channel();
-    let threads = (from..shared.config.workers)
-        .map(|index| {
-            let (worker_of, running) = (shared.clone(), running.clone());
-            thread::Builder::new().name(format!("{}-{index}", shared.config.name)).spawn(
-                move || {
-                    let _running = running;
-                    Driver::new(worker_of, index).run_until_finished(None);
-                },
-            )
-        })
-        .collect::<io::Result<_>>()
-        .inspect_err(|_| shared.close())?;
-    Ok((threads, ended))
-}
-
 /// Drives a runtime with the calling thread as its first worker, until `future` is ready; then
 /// ends it.
 fn drive_to_end<F: Future>(shared: Arc<Shared>, future: F, birth: Birth) -> io::Result<F::Output> {
-    /// Ends the runtime also when the future panics.
-    struct End {
-        driver: Driver,
-        threads: Vec<thread::JoinHandle<()>>,
-        ended: mpsc::Receiver<()>,
+    let mut threads = Threads::start(&shared, 1)?;
+    let driver = Driver::new(shared, 0);
+    // The end comes before the panic goes on: no stack can be unwound on a thread that is unwinding.
+    let result = catch_unwind(AssertUnwindSafe(|| driver.block_on(future, birth)));
+    if end(&driver) {
+        threads.join();
     }
-    impl Drop for End {
-        fn drop(&mut self) {
-            if end(&self.driver)
-                && self.ended.recv_timeout(SHUTDOWN_LIMIT)
-                    == Err(mpsc::RecvTimeoutError::Disconnected)
-            {
-                for thread in self.threads.drain(..) {
-                    let _ = thread.join();
-                }
-            }
-        }
-    }
-    let (threads, ended) = start_workers(&shared, 1)?;
-    let end = End { driver: Driver::new(shared, 0), threads, ended };
-    Ok(end.driver.block_on(future, birth))
+    Ok(result.unwrap_or_else(|payload| resume_unwind(payload)))
 }
 
 /// Ends a runtime whose first worker this thread is. `true`: all tasks have ended.
@@ -318,7 +282,9 @@ fn end(driver: &Driver) -> bool {
     let shared = driver.shared();
     shared.close();
     if !shared.is_finished() {
-        driver.run_until_finished(Some(Instant::now() + SHUTDOWN_LIMIT));
+        // While this thread unwinds, its suspended stacks can't; only what stands at an `.await`.
+        let limit = if thread::panicking() { UNWINDING_LIMIT } else { SHUTDOWN_LIMIT };
+        driver.run_until_finished(Some(Instant::now() + limit));
     }
     if shared.is_finished() {
         shared.close_reactors();

@@ -68,7 +68,6 @@ impl Parking {
 }
 
 const SEARCHING: usize = 1 << 32;
-const PARKED_MASK: usize = SEARCHING - 1;
 
 #[derive(Debug)]
 pub(super) struct Idle {
@@ -84,7 +83,7 @@ impl Idle {
     }
 
     /// After work was made visible to all: the worker to wake for it, if there is need. It counts
-    /// as searching from here on.
+    /// as searching from here on. For the workers of a crowd: one that is alone has nobody to wake.
     #[must_use]
     #[inline]
     pub fn notify_one(&self) -> Option<usize> {
@@ -151,11 +150,6 @@ impl Idle {
             }
             None => true,
         }
-    }
-
-    /// How many are parked.
-    pub fn parked(&self) -> usize {
-        self.word.load(Ordering::Relaxed) & PARKED_MASK
     }
 }
 

@@ -409,7 +409,10 @@ impl Scheduler {
             // SAFETY: the task isn't complete, so its runtime is alive.
             let shared = unsafe { hold(shared) };
             shared.injector.push(task);
-            shared.notify_one();
+            match &*shared.remotes {
+                [only] => only.unpark(),
+                _ => shared.notify_one(),
+            }
         }
     }
 }

@@ -1,9 +1,9 @@
 //! A worker: the part of it that only its own thread touches, and what it runs next.
 //!
-//! Order of search: the task woken last (`next`, three times in a row at most, so that two tasks in
+//! Order of search: the inbox is emptied into the local queue; then the task woken last (`next`, three times in a row at most, so that two tasks in
 //! conversation can't starve the others), then the local queue and the stealable queue in turns,
-//! then the inbox, the injector, the event queue, the queues of others; then sleep. Every
-//! [`EVENT_INTERVAL`] ticks the inbox, the event queue and the injector have their turn in any case.
+//! then the injector, the event queue, the queues of others; then sleep. Every [`EVENT_INTERVAL`]
+//! ticks the event queue and the injector have their turn in any case.
 //!
 //! **Invariant:** nothing here stays borrowed while a task is polled, since the loop's frame may be
 //! suspended under it; fields are cells, and borrows last for one statement.
@@ -118,6 +118,7 @@ impl Worker {
         loop {
             let tick = self.tick.get().wrapping_add(1);
             self.tick.set(tick);
+            self.take_inbox();
             if tick.is_multiple_of(EVENT_INTERVAL) {
                 self.look_around();
             }
@@ -142,6 +143,7 @@ impl Worker {
         }
         let remote = self.remote();
         if !remote.next.load(Ordering::Relaxed).is_null()
+            || !remote.inbox.is_empty()
             || (tick.is_multiple_of(2) && !remote.queue.is_empty())
         {
             return None;
@@ -178,7 +180,6 @@ impl Worker {
     /// What has its turn however much else there is to do.
     fn look_around(&self) {
         self.retry_deferred();
-        self.take_inbox();
         self.turn(Some(Duration::ZERO));
         if let Some(task) = self.remote().queue.pop_from(&self.shared.injector) {
             self.remote().queue.push(task);

@@ -134,12 +134,18 @@ fn unwind_if_cancelled(stack: &'static dyn Suspend) {
 
 #[cold]
 fn raise_cancellation(stack: &'static dyn Suspend) {
+    if cfg!(panic = "abort") {
+        // Stacks can't be unwound; the cancellation takes effect at the next `.await`.
+        return;
+    }
     if std::thread::panicking() {
         // This stack is unwinding already; or another stack of this thread is suspended in the
         // middle of it, which std's count per thread can't tell apart. Try again when no stack is.
         stack.notify_when_not_panicking();
         return;
     }
+    // A loop that catches this and waits again, for ever, shall not have the worker for itself.
+    stack.yield_now();
     // Not a panic: the hook prints nothing. The task's base tells it by its type.
     resume_unwind(Box::new(CancelUnwind));
 }
