@@ -243,7 +243,9 @@ mod tests {
     }
 
     /// Lost, duplicated, out of order.
-    fn faults(posters: &[usize], records: &[&[u32]]) -> (u64, u64, u64) {
+    type Faults = (u64, u64, u64);
+
+    fn faults(posters: &[usize], records: &[&[u32]]) -> Faults {
         let verdict = judge(posters, records);
         assert_eq!(verdict.expected, (posters.len() * records.len()) as u64);
         assert_eq!(verdict.delivered + verdict.lost, verdict.expected);
@@ -265,7 +267,7 @@ mod tests {
     #[test]
     fn planted_faults_are_found_whoever_has_them() {
         let good: &[u32] = &[0, 1, 2, 3, 4];
-        let cases: [(&str, &[u32], (u64, u64, u64)); 8] = [
+        let cases: [(&str, &[u32], Faults); 8] = [
             ("one lost", &[0, 1, 3, 4], (1, 0, 0)),
             ("the first lost", &[1, 2, 3, 4], (1, 0, 0)),
             ("the last lost", &[0, 1, 2, 3], (1, 0, 0)),
@@ -306,7 +308,9 @@ mod tests {
         let mut ledger = Ledger::new(100);
         for number in 0..50 {
             ledger.send(0, 0);
-            (0..100).for_each(|member| drop(ledger.arrive(member, number)));
+            for member in 0..100 {
+                assert!(matches!(ledger.arrive(member, number), Arrival::New { .. }));
+            }
         }
         assert_eq!(ledger.reference.len(), 50);
         assert!(ledger.accounts.iter().all(|account| matches!(account, Account::Following(50))));

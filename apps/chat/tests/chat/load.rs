@@ -111,7 +111,7 @@ impl Member {
         let text = match fault {
             Fault::Lose if now => String::new(),
             Fault::Duplicate if now => format!("{line}{line}"),
-            Fault::Complain if now => format!("{{\"Error\":\"Dropped 1 messages from x.\"}}\n"),
+            Fault::Complain if now => "{\"Error\":\"Dropped 1 messages from x.\"}\n".into(),
             Fault::Swap if now => {
                 self.held = Some(line.to_owned());
                 String::new()
