@@ -325,7 +325,7 @@ impl<'a> Load<'a> {
 
     /// Begins a part of the progress bar.
     fn show(&self, unit: &'static str, length: u64) {
-        let style = "{prefix:<9} [{bar:28}] {percent:>3}%  {human_pos}/{human_len} {msg}  {eta}";
+        let style = "{prefix:<9} [{wide_bar}] {percent:>3}%  {human_pos}/{human_len} {msg}  {eta}";
         let style = ProgressStyle::with_template(style).expect("the template is right");
         self.progress.set_style(style.progress_chars("=> "));
         self.progress.set_message(unit);

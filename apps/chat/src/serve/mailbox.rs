@@ -12,7 +12,7 @@ use std::{
 use bifilar::sync::channel::{self, Receiver, Sender};
 use futures_util::StreamExt;
 
-use super::member::{BATCH_BYTES, Note, Outbox};
+use super::member::{BATCH_BYTES, IDLE_BYTES, Note, Outbox};
 use crate::groups::Groups;
 
 /// Notes that may wait for the writing half before the reading half waits too.
@@ -38,7 +38,6 @@ impl Mailbox {
     /// was closed, and everything taken until then was handed out.
     pub async fn next_batch(&mut self, batch: &mut Vec<u8>) -> bool {
         batch.clear();
-        batch.shrink_to(BATCH_BYTES / 4); // idle members are many
         poll_fn(|cx| self.poll_batch(cx, batch)).await
     }
 
@@ -55,6 +54,7 @@ impl Mailbox {
         } else if self.notes.is_none() || self.outbox.is_over() {
             Poll::Ready(false)
         } else {
+            batch.shrink_to(IDLE_BYTES);
             Poll::Pending
         }
     }

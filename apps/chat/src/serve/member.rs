@@ -27,6 +27,9 @@ use crate::{
 /// Gathering stops once this many bytes are ready: one write's worth.
 pub const BATCH_BYTES: usize = 16 * 1024;
 
+/// What a batch with nothing in it may keep allocated: members that only listen are many.
+pub const IDLE_BYTES: usize = 4 * 1024;
+
 /// What a request leaves for the outbox of its own connection.
 #[derive(Debug)]
 pub enum Note {

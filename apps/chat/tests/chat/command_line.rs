@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use crate::server::CHAT;
+use crate::server::{CHAT, Server};
 
 fn chat(arguments: &[&str]) -> Output {
     Command::new(CHAT).args(arguments).output().unwrap()
@@ -34,6 +34,34 @@ fn mistakes_are_named_and_end_with_a_code() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(stderr.contains(text), "{arguments:?}: {stderr}");
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn without_a_command_it_serves() {
+    let server = Server::without_a_command();
+    server.member("Dogs").fence();
+}
+
+#[test]
+fn compare_prints_a_row_for_each_style() {
+    let amount = ["compare", "--clients", "20", "--groups", "2", "--messages", "100"];
+    let output = chat(&amount);
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{table}");
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    for style in ["threads", "callbacks", "fibers", "tasks"] {
+        assert!(table.lines().any(|line| line.starts_with(style)), "{style}: {table}");
+    }
+    let output = chat(&[&amount[..], &["--styles", "tasks,threads", "--json"]].concat());
+    let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (rows[0]["style"].as_str(), rows[1]["style"].as_str()),
+        (Some("tasks"), Some("threads"))
+    );
+    for row in rows.as_array().unwrap() {
+        assert_eq!((row["delivered"].as_u64(), row["lost"].as_u64()), (Some(1_000), Some(0)));
+        assert!(row["memory_kib"].as_u64() > Some(0) && row["threads"].as_u64() > Some(0), "{row}");
     }
 }
 

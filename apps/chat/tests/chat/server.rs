@@ -47,6 +47,11 @@ impl Server {
         Self::spawn(Command::new("sh").args(["-c", &script, CHAT]).args(serve(style)))
     }
 
+    /// Starts the program with nothing but an address.
+    pub fn without_a_command() -> Self {
+        Self::spawn(Command::new(CHAT).args(["--listen", "127.0.0.1:0"]))
+    }
+
     fn spawn(command: &mut Command) -> Self {
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();

@@ -24,7 +24,7 @@ use bifilar_events::Event;
 
 use super::super::{
     Hall,
-    member::{BATCH_BYTES, Member, Outbox, Outcome},
+    member::{BATCH_BYTES, IDLE_BYTES, Member, Outbox, Outcome},
     sessions::{Delivering, Open},
 };
 use crate::lines::LineBuffer;
@@ -132,11 +132,11 @@ impl Connection {
             self.outbox.gather(&mut Context::from_waker(&self.waker), &mut self.out);
         }
         if self.out.is_empty() {
-            return if self.phase != Phase::Talking || self.outbox.is_over() {
-                self.everything_is_written()
-            } else {
-                Ok(false)
-            };
+            if self.phase != Phase::Talking || self.outbox.is_over() {
+                return self.everything_is_written();
+            }
+            self.out.shrink_to(IDLE_BYTES);
+            return Ok(false);
         }
         if !self.writable {
             return Ok(false);
@@ -149,7 +149,6 @@ impl Connection {
         }
         if self.sent == self.out.len() {
             self.out.clear();
-            self.out.shrink_to(BATCH_BYTES / 4); // idle members are many
             self.sent = 0;
         }
         Ok(self.writable)
