@@ -70,7 +70,10 @@
 //! destructors, and does not watch for overflow (the guard page of [`Stack`](crate::stack::Stack)
 //! does). Sanitizers are not told of switches, and shadow stacks (CET) are not supported.
 
-use core::ptr::NonNull;
+use core::{
+    mem::transmute,
+    ptr::{self, NonNull},
+};
 
 use crate::arch;
 
@@ -127,6 +130,9 @@ impl Suspended {
 /// - Calling `entry(arg)` is sound when the execution is first continued.
 #[inline]
 pub unsafe fn prepare(top: NonNull<u8>, entry: Entry, arg: *mut ()) -> Suspended {
+    // SAFETY: both are addresses of functions. It is called by assembly which leaves a message in
+    // the register of a second argument; a C function of one argument ignores that register.
+    let entry = unsafe { transmute::<Entry, arch::Entry>(entry) };
     // SAFETY: the caller's promises are the same.
     unsafe { arch::prepare(top, entry, arg) }
 }
@@ -147,7 +153,7 @@ pub unsafe fn prepare(top: NonNull<u8>, entry: Entry, arg: *mut ()) -> Suspended
 #[inline(always)]
 pub unsafe fn switch(save: *mut Suspended, to: Suspended) {
     // SAFETY: the caller's promises are the same.
-    unsafe { arch::switch(save, to) }
+    unsafe { arch::switch(save, to, ptr::null()) };
 }
 
 /// Leaves the running execution for ever and continues `to`.
@@ -163,5 +169,5 @@ pub unsafe fn switch(save: *mut Suspended, to: Suspended) {
 #[inline(always)]
 pub unsafe fn exit_to(to: Suspended) -> ! {
     // SAFETY: the caller's promises are the same.
-    unsafe { arch::exit_to(to) }
+    unsafe { arch::exit_to(to, ptr::null()) }
 }

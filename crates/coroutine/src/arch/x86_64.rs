@@ -35,7 +35,8 @@ use core::{
     ptr::NonNull,
 };
 
-use crate::raw::{Entry, Suspended};
+use super::Entry;
+use crate::raw::Suspended;
 
 /// What [`prepare`] writes below the top of a fresh stack, lowest word first.
 #[repr(C)]
@@ -44,7 +45,8 @@ struct FirstFrame {
     rip: unsafe extern "C" fn() -> !,
     /// Popped by `base` into rax.
     entry: Entry,
-    /// Popped by `base` into rdi, the register of a first argument.
+    /// Popped by `base` into rdi, the register of a first argument. The second, rsi, is the
+    /// message, which arrives in rdx.
     arg: *mut (),
     /// Stays above `base` as the end of the stack, for tools that read past the outermost frame.
     end: [usize; 2],
@@ -53,7 +55,7 @@ struct FirstFrame {
 // Once `base` has popped the three words below `end`, rsp is aligned again, as a call demands.
 const _: () = assert!(size_of::<FirstFrame>() == 5 * 8 && offset_of!(FirstFrame, end) == 3 * 8);
 
-/// See [`crate::raw::prepare`].
+/// See [`crate::raw::prepare`]. The entry gets the message of the first switch as well.
 ///
 /// # Safety
 ///
@@ -69,7 +71,7 @@ pub(crate) unsafe fn prepare(top: NonNull<u8>, entry: Entry, arg: *mut ()) -> Su
     Suspended::new(frame.cast())
 }
 
-/// The outermost frame of every stack: calls `entry(arg)`, which never returns.
+/// The outermost frame of every stack: calls `entry(arg, message)`, which never returns.
 ///
 /// Its unwind information says that the return address is *undefined*: the standard mark of an
 /// outermost frame, at which unwinders, backtraces and debuggers stop. rbp is zero, which ends the
@@ -86,6 +88,7 @@ unsafe extern "C" fn base() -> ! {
         ".cfi_def_cfa_offset 24",
         "pop rdi",
         ".cfi_def_cfa_offset 16",
+        "mov rsi, rdx",
         "xor ebp, ebp",
         "lea rcx, [rip + 2f]",
         "push rcx",
@@ -99,18 +102,21 @@ unsafe extern "C" fn base() -> ! {
     )
 }
 
-/// See [`crate::raw::switch`].
+/// See [`crate::raw::switch`]. Whoever continues gets `message`; returns the message of whoever
+/// continues `*save`.
 ///
 /// # Safety
 ///
 /// As there.
 #[inline(always)]
-pub(crate) unsafe fn switch(save: *mut Suspended, to: Suspended) {
+pub(crate) unsafe fn switch(save: *mut Suspended, to: Suspended, message: *const ()) -> *const () {
+    let answer;
     // SAFETY: leaves a frame as drawn above at `*save`, which the caller declared writable, and
     // continues `to`, which the caller declared to be such a frame. Whoever continues `*save`
     // arrives at label 2 with rsp just above the popped address, so rbx, rbp and rsp are again
     // what they were; all other registers are declared as overwritten. rdi and rsi are read before
-    // anything overwrites them. Memory is declared as changed by default.
+    // anything overwrites them, and rdx passes from one side to the other. Memory is declared as
+    // changed by default.
     unsafe {
         asm!(
             "push rbp",
@@ -125,6 +131,7 @@ pub(crate) unsafe fn switch(save: *mut Suspended, to: Suspended) {
             "pop rbp",
             in("rdi") save,
             in("rsi") to.as_ptr(),
+            inlateout("rdx") message => answer,
             lateout("r12") _,
             lateout("r13") _,
             lateout("r14") _,
@@ -132,21 +139,23 @@ pub(crate) unsafe fn switch(save: *mut Suspended, to: Suspended) {
             clobber_abi("sysv64"),
         );
     }
+    answer
 }
 
-/// See [`crate::raw::exit_to`].
+/// See [`crate::raw::exit_to`]. Whoever continues gets `message`.
 ///
 /// # Safety
 ///
 /// As there.
 #[inline(always)]
-pub(crate) unsafe fn exit_to(to: Suspended) -> ! {
+pub(crate) unsafe fn exit_to(to: Suspended, message: *const ()) -> ! {
     // SAFETY: as in `switch`, without leaving a frame: nobody can come back.
     unsafe {
         asm!(
             "lea rsp, [rsi + 8]",
             "jmp [rsi]",
             in("rsi") to.as_ptr(),
+            in("rdx") message,
             options(noreturn),
         );
     }

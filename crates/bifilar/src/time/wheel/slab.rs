@@ -4,7 +4,7 @@
 //!  index      0           1           2           3
 //!          ┌───────────┬───────────┬───────────┬───────────┐
 //!          │ deadline  │   free    │ deadline  │   free    │   24 bytes and the value
-//!          │ prev next │ next: 3   │ prev next │ next: ─   │
+//!          │ prev next │ prev next │ prev next │ prev next │
 //!          │ stamp 17  │           │ stamp 21  │           │
 //!          │ value     │           │ value     │           │
 //!          └───────────┴───────────┴───────────┴───────────┘
@@ -16,15 +16,19 @@
 //! count is 32 bits wide: a key must outlive its value by an exact multiple of 2³² insertions, and
 //! find the last of them in its own place, to be taken for another's.
 //!
-//! The links belong to the wheel; the slab doesn't know what they mean.
+//! The memory of a burst is given back from the end, a block at a time, as soon as the two last
+//! blocks are free; one is kept so that a single entry that comes and goes moves nothing. A value
+//! that stays keeps the blocks in front of it, for an entry cannot move: its key says where it is.
+//!
+//! The links of an entry in use belong to the wheel; the slab doesn't know what they mean.
 
 use std::ops::{Index, IndexMut};
 
 /// No entry.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// Places that are kept however few are in use.
-const KEPT: usize = 256;
+/// Places are given back in blocks of so many.
+const BLOCK: usize = 256;
 
 /// Names a value in a wheel; still safe to use, and of no effect, when the value has left it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +45,8 @@ impl Key {
 
 pub(super) struct Entry<T> {
     pub(super) deadline: u64,
+    /// Neighbours in the wheel's ring, or in the chain of free places.
     pub(super) prev: u32,
-    /// The next in the ring, or the next free place.
     pub(super) next: u32,
     generation: u32,
     /// `None` in a free place.
@@ -54,13 +58,13 @@ pub(super) struct Slab<T> {
     len: usize,
     first_free: u32,
     next_generation: u32,
-    /// When no more than this many are left, `trim` looks whether there is memory to give back.
-    trim_at: usize,
+    /// How many are in use in each block of places.
+    used: Vec<u32>,
 }
 
 impl<T> Slab<T> {
     pub(super) fn new() -> Self {
-        Self { entries: Vec::new(), len: 0, first_free: NONE, next_generation: 0, trim_at: 0 }
+        Self { entries: Vec::new(), len: 0, first_free: NONE, next_generation: 0, used: Vec::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -78,18 +82,20 @@ impl<T> Slab<T> {
         let generation = self.next_generation;
         self.next_generation = generation.wrapping_add(1);
         let entry = Entry { deadline, prev: NONE, next: NONE, generation, value: Some(value) };
-        let index = self.first_free;
         self.len += 1;
-        if self.len > self.entries.len() / 4 {
-            self.trim_at = self.entries.len() / 8;
-        }
+        let index = self.first_free;
         if index != NONE {
-            self.first_free = self[index].next;
+            self.take_free(index);
+            self.used[index as usize / BLOCK] += 1;
             self[index] = entry;
             return Key { index, generation };
         }
         let index = self.entries.len();
         assert!(index < NONE as usize, "a timer wheel holds at most {NONE} values");
+        if index.is_multiple_of(BLOCK) {
+            self.used.push(0);
+        }
+        self.used[index / BLOCK] += 1;
         self.entries.push(entry);
         Key { index: index as u32, generation }
     }
@@ -97,13 +103,45 @@ impl<T> Slab<T> {
     /// Takes out the value of an entry that the caller has unlinked.
     pub(super) fn remove(&mut self, index: u32) -> T {
         let value = self[index].value.take().expect("an entry in a ring has a value");
-        self[index].next = self.first_free;
-        self.first_free = index;
         self.len -= 1;
-        if self.len <= self.trim_at {
-            self.trim();
+        let first = self.first_free;
+        self.set_links(index, NONE, first);
+        if first != NONE {
+            self[first].prev = index;
+        }
+        self.first_free = index;
+        self.used[index as usize / BLOCK] -= 1;
+        while let [.., 0, 0] = self.used[..] {
+            self.drop_last_block();
         }
         value
+    }
+
+    /// Takes a place out of the chain of free ones.
+    fn take_free(&mut self, index: u32) {
+        let Entry { prev, next, .. } = self[index];
+        if next != NONE {
+            self[next].prev = prev;
+        }
+        if prev != NONE {
+            self[prev].next = next;
+        } else {
+            self.first_free = next;
+        }
+    }
+
+    /// Gives back the last block, which is free; a step for each place, paid by the removal of
+    /// what was there.
+    fn drop_last_block(&mut self) {
+        let start = (self.used.len() - 1) * BLOCK;
+        for index in start..self.entries.len() {
+            self.take_free(index as u32);
+        }
+        self.entries.truncate(start);
+        self.used.pop();
+        if self.entries.len() <= self.entries.capacity() / 4 {
+            self.entries.shrink_to(self.entries.capacity() / 2);
+        }
     }
 
     /// The deadline of a key's entry, if it is still there.
@@ -121,34 +159,6 @@ impl<T> Slab<T> {
         let entry = &mut self[index];
         entry.prev = prev;
         entry.next = next;
-    }
-
-    /// Gives back the memory of a burst: the free places behind the last one in use, if they are
-    /// half of all or more. The others are chained anew, lowest first, so that the slab fills from
-    /// the front.
-    ///
-    /// It looks when seven places of eight are free, and again each time what is left has halved:
-    /// so a burst that leaves in the order it came costs a dozen looks, each no longer than the
-    /// free places at the end.
-    fn trim(&mut self) {
-        self.trim_at = self.len / 2;
-        if self.entries.len() <= KEPT {
-            return;
-        }
-        let last_used = self.entries.iter().rposition(|entry| entry.value.is_some());
-        let used = last_used.map_or(0, |last| last + 1);
-        if used > self.entries.len() / 2 {
-            return;
-        }
-        self.entries.truncate(used);
-        self.entries.shrink_to((2 * used).max(KEPT));
-        self.first_free = NONE;
-        for index in (0..used).rev() {
-            if self.entries[index].value.is_none() {
-                self.entries[index].next = self.first_free;
-                self.first_free = index as u32;
-            }
-        }
     }
 }
 
