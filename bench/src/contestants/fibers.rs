@@ -1,0 +1,82 @@
+//! bifilar, in blocking style.
+
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    time::{Duration, Instant},
+};
+
+use bifilar::{
+    Builder, Wait,
+    fiber::{self, yield_now},
+    sync::channel::bounded,
+};
+
+use super::{BATCH, BUFFER};
+
+/// Spawns and joins in batches.
+pub fn spawn(workers: usize, operations: u64) -> Duration {
+    Builder::new().workers(workers).run(|| {
+        let begin = Instant::now();
+        for _ in 0..operations / BATCH {
+            let fibers: Vec<_> = (0..BATCH).map(|number| fiber::spawn(move || number)).collect();
+            for fiber in fibers {
+                fiber.join().unwrap();
+            }
+        }
+        begin.elapsed()
+    })
+}
+
+/// Two fibers that yield.
+pub fn yields(workers: usize, operations: u64) -> Duration {
+    Builder::new().workers(workers).run(|| {
+        let body = move || (0..operations / 2).for_each(|_| yield_now());
+        let begin = Instant::now();
+        let fibers = [fiber::spawn(body), fiber::spawn(body)];
+        for fiber in fibers {
+            fiber.join().unwrap();
+        }
+        begin.elapsed()
+    })
+}
+
+/// Round trips over two channels.
+pub fn channel(workers: usize, operations: u64) -> Duration {
+    Builder::new().workers(workers).run(|| {
+        let (ping, pinged) = bounded(1);
+        let (pong, ponged) = bounded(1);
+        let other = fiber::spawn(move || {
+            while let Ok(message) = pinged.recv().wait() {
+                pong.send(message).wait().unwrap();
+            }
+        });
+        let one = fiber::spawn(move || {
+            let begin = Instant::now();
+            for number in 0..operations {
+                ping.send(number).wait().unwrap();
+                assert_eq!(ponged.recv().wait(), Ok(number));
+            }
+            begin.elapsed()
+        });
+        let elapsed = one.join().unwrap();
+        other.join().unwrap();
+        elapsed
+    })
+}
+
+/// Serves until killed.
+pub fn echo(listener: TcpListener) {
+    Builder::new().workers(1).run(|| {
+        let listener = bifilar::net::TcpListener::try_from(listener).unwrap();
+        loop {
+            let (mut stream, _) = listener.accept().wait().unwrap();
+            drop(fiber::spawn(move || {
+                let mut buffer = [0; BUFFER];
+                while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                    stream.write_all(&buffer[..count]).unwrap();
+                }
+            }));
+        }
+    })
+}

@@ -1,0 +1,215 @@
+//! `unblock`: threads for calls that block for real.
+//!
+//! A call into the file system, a C library or a computation that doesn't wait in bifilar's sense
+//! would hold up a worker and all its tasks. Here it holds up a thread of a pool instead. The pool
+//! grows to [`MOST_THREADS`] and no further (more calls queue up), and a thread that had nothing to
+//! do for [`IDLE_LIMIT`] goes away.
+
+use crate::{
+    cell::{self, Fifo, Header, Id, JoinHandle, Link, Meta, Schedule, TaskKind, TaskRef},
+    context,
+    scheduler::{self, Shared},
+};
+use std::{
+    future::Future,
+    io,
+    panic::Location,
+    pin::Pin,
+    sync::{Arc, Condvar, Mutex, MutexGuard, Weak},
+    task::{Context, Poll},
+    thread,
+    time::Duration,
+};
+
+/// tokio's figure; async-std's and smol's is 500.
+const MOST_THREADS: usize = 512;
+
+/// tokio's figure is 10 s, smol's 0.5 s. Starting a thread takes 20 µs or so.
+const IDLE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Runs a closure that blocks for real on a thread of its own, and gives its result.
+///
+/// For file I/O, name look-ups, C libraries and long computations. `.wait()` inside parks that
+/// thread. The closure belongs to the runtime of its caller: it may spawn tasks.
+///
+/// At most 512 such closures run at a time for each runtime; others queue up. Cancelling takes
+/// effect only before the closure starts; the end of the runtime cancels those that have not
+/// started and doesn't wait for the others.
+///
+/// # Panics
+/// Outside of a runtime; when the system can't start a single thread.
+///
+/// ```
+/// use bifilar::{Wait, unblock};
+///
+/// bifilar::run(|| {
+///     let text = unblock(|| std::fs::read_to_string("/proc/self/comm")).wait().unwrap();
+///     assert!(text.is_ok());
+/// });
+/// ```
+#[track_caller]
+pub fn unblock<T, F>(f: F) -> JoinHandle<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    let shared = scheduler::expect_current();
+    let pool = pool_of(&shared);
+    let meta = Meta {
+        id: Id::next(),
+        kind: TaskKind::Blocking,
+        pinned: None,
+        shard: 0,
+        stack_class: None,
+        location: Location::caller(),
+        name: None,
+    };
+    let (task, handle) = cell::new::<_, Pooled>(Call(Some(f)), std::ptr::null(), meta);
+    if let Err(error) = pool.push(task) {
+        // SAFETY: it was refused, so the right to its one poll is still ours. Cancelled, it is only
+        // dropped.
+        unsafe {
+            Header::cancel(task);
+            Header::poll(task);
+        }
+        panic!("cannot start a thread for a blocking call: {error}");
+    }
+    handle
+}
+
+/// The closure as a future: its only poll runs it to its end.
+struct Call<F>(Option<F>);
+
+impl<F> Unpin for Call<F> {}
+
+impl<T, F: FnOnce() -> T> Future for Call<F> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<T> {
+        Poll::Ready(self.0.take().expect("polled after completion")())
+    }
+}
+
+struct Pool {
+    /// The runtime that the closures belong to, if it still exists.
+    shared: Weak<Shared>,
+    name: String,
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+struct State {
+    queue: Fifo,
+    threads: usize,
+    idle: usize,
+    /// Calls for which an idle thread has been notified that isn't up yet.
+    promised: usize,
+    closed: bool,
+}
+
+/// The runtime's end of its pool: closes it when the runtime goes.
+struct Owner(Arc<Pool>);
+
+fn pool_of(shared: &Arc<Shared>) -> &Arc<Pool> {
+    let owner = shared.blocking.get_or_init(|| {
+        let state = State { queue: Fifo::new(), threads: 0, idle: 0, promised: 0, closed: false };
+        Box::new(Owner(Arc::new(Pool {
+            shared: Arc::downgrade(shared),
+            name: format!("{}-unblock", shared.config.name),
+            state: Mutex::new(state),
+            work: Condvar::new(),
+        })))
+    });
+    &owner.downcast_ref::<Owner>().expect("set above only").0
+}
+
+impl Pool {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn push(self: &Arc<Self>, task: TaskRef) -> io::Result<()> {
+        let mut state = self.lock();
+        if state.idle > state.promised {
+            state.promised += 1;
+            self.work.notify_one();
+        } else if state.threads < MOST_THREADS {
+            let pool = self.clone();
+            match thread::Builder::new().name(self.name.clone()).spawn(move || pool.work()) {
+                Ok(_) => state.threads += 1,
+                // The others will come to it.
+                Err(_) if state.threads > 0 => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // SAFETY: new, so alive and in no queue.
+        unsafe { state.queue.push(task.cast::<Link>()) };
+        Ok(())
+    }
+
+    /// The life of a thread.
+    fn work(&self) {
+        let mut state = self.lock();
+        loop {
+            if let Some(link) = state.queue.pop() {
+                drop(state);
+                self.run(link.cast());
+                state = self.lock();
+                continue;
+            }
+            if state.closed {
+                break;
+            }
+            state.idle += 1;
+            let (back, waited) = self.work.wait_timeout(state, IDLE_LIMIT).unwrap();
+            state = back;
+            state.idle -= 1;
+            state.promised = state.promised.saturating_sub(1);
+            if waited.timed_out() && state.queue.is_empty() {
+                break;
+            }
+        }
+        state.threads -= 1;
+    }
+
+    fn run(&self, task: TaskRef) {
+        let _entered = self.shared.upgrade().map(scheduler::enter);
+        context::with(|context| context.task.set(Some(task)));
+        // SAFETY: it came from the queue, which gives the right to its one poll; the closure is
+        // `Send`.
+        unsafe { Header::poll(task) };
+        context::with(|context| context.task.set(None));
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.closed = true;
+        let mut abandoned = std::mem::replace(&mut state.queue, Fifo::new());
+        drop(state);
+        self.0.work.notify_all();
+        while let Some(link) = abandoned.pop() {
+            // SAFETY: from the queue, which gives the right to its one poll. Cancelled, it is only
+            // dropped.
+            unsafe {
+                Header::cancel(link.cast());
+                Header::poll(link.cast());
+            }
+        }
+    }
+}
+
+/// The pool as task cells know it: they are queued once, by `push`, and finish in their only poll.
+struct Pooled;
+
+// SAFETY: a call is pending for nothing, so it is never woken or rescheduled.
+unsafe impl Schedule for Pooled {
+    fn schedule(_: TaskRef) {}
+
+    fn reschedule(_: TaskRef) {}
+
+    fn finished(_: TaskRef) {}
+
+    fn interrupt(_: *mut ()) {}
+}

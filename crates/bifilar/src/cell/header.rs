@@ -1,0 +1,119 @@
+//! The part of a task cell that doesn't depend on the future's type.
+
+use super::{
+    link::{Kind, Link},
+    raw::Vtable,
+    registry,
+    state::State,
+};
+use crate::primitives::{AtomicPtr, Ordering, UnsafeCell};
+use std::{fmt, num::NonZeroU64, panic::Location, ptr::NonNull, task::Waker};
+
+/// A number that no other task of this process has or had.
+///
+/// ```
+/// bifilar::run(|| {
+///     let me = bifilar::task::current().id();
+///     assert_ne!(me, bifilar::fiber::spawn(|| bifilar::task::current().id()).join().unwrap());
+/// });
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Id(NonZeroU64);
+
+/// How the body of a task is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TaskKind {
+    /// A future.
+    Async,
+    /// A closure in blocking style.
+    Fiber,
+    /// A closure on the pool of threads for calls that block for real.
+    Blocking,
+}
+
+/// What is known of a task from its birth on.
+pub(crate) struct Meta {
+    pub id: Id,
+    pub kind: TaskKind,
+    /// The worker that alone may run it, if there is one.
+    pub pinned: Option<u16>,
+    /// Whose registry it stands in.
+    pub shard: u16,
+    /// The size class of the stack it asked for; `None` takes the runtime's default.
+    pub stack_class: Option<usize>,
+    pub location: &'static Location<'static>,
+    pub name: Option<Box<str>>,
+}
+
+#[repr(C)]
+pub(crate) struct Header {
+    /// Must stay first: a `*mut Link` of kind `Task` is a `*mut Header`.
+    pub link: Link,
+    pub state: State,
+    pub(super) vtable: &'static Vtable,
+    /// The scheduler's own; see the invariant in the module's head.
+    pub scheduler: *const (),
+    pub(super) join_waker: UnsafeCell<Option<Waker>>,
+    pub(super) registry: UnsafeCell<registry::Links>,
+    /// The stack on which this poll was last suspended: where `cancel` looks for it. May be stale,
+    /// which costs a spurious wake-up.
+    pub stack: AtomicPtr<()>,
+    pub meta: Meta,
+}
+
+/// Points to a task whose memory is kept alive by a reference that is counted elsewhere.
+pub(crate) type TaskRef = NonNull<Header>;
+
+impl Header {
+    pub(super) fn new(vtable: &'static Vtable, scheduler: *const (), meta: Meta) -> Self {
+        Header {
+            link: Link::new(Kind::Task),
+            state: State::new(),
+            vtable,
+            scheduler,
+            join_waker: UnsafeCell::new(None),
+            registry: UnsafeCell::new(registry::Links::new()),
+            stack: AtomicPtr::new(std::ptr::null_mut()),
+            meta,
+        }
+    }
+}
+
+impl Id {
+    /// Takes the next free number. One counter for the whole process; a thread takes numbers in
+    /// blocks, so that spawning on two workers doesn't fight for its cache line.
+    pub(crate) fn next() -> Self {
+        const BLOCK: u64 = 1024;
+        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+        thread_local! {
+            static MINE: std::cell::Cell<(u64, u64)> = const { std::cell::Cell::new((0, 0)) };
+        }
+        MINE.with(|mine| {
+            let (mut next, mut end) = mine.get();
+            if next == end {
+                next = NEXT.fetch_add(BLOCK, Ordering::Relaxed);
+                end = next + BLOCK;
+            }
+            mine.set((next + 1, end));
+            Id(NonZeroU64::new(next).expect("2^64 tasks"))
+        })
+    }
+
+    /// The number.
+    pub fn get(self) -> u64 {
+        self.0.get()
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task {}", self.0)
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,141 @@
+//! The one thread-local: what the running code stands on.
+//!
+//! | field | set by | means |
+//! |---|---|---|
+//! | `worker` | the scheduler, for as long as a thread runs a worker | the worker of this thread |
+//! | `stack` | the scheduler, at each arrival on a stack | what `wait` suspends; none: it parks the thread |
+//! | `task` | the scheduler around a poll; saved over suspensions | the task being polled |
+//! | `runtime` | `Handle::enter` and threads of the blocking pool; saved | the runtime for code outside of workers |
+//! | `reactor` | the scheduler with `worker`, and `Handle::enter` | where sockets and timers are registered |
+//! | `budget` | the scheduler before a poll and at each arrival | ready operations left before others must have a turn |
+//! | `shields` | `shielded`; saved | how many regions hold cancellation off |
+//!
+//! Pointers to what stands higher in the crate are kept untyped here; the module that sets one is
+//! the only one that reads it.
+
+use crate::cell::TaskRef;
+use std::{
+    cell::Cell,
+    ptr,
+    task::{Context as TaskContext, Poll, Waker},
+};
+
+/// Ready operations that a task may perform before it must let others run. tokio's figure is 128
+/// since 2020 ("Reducing tail latencies with automatic cooperative task yielding"); Go preempts
+/// after 10 ms.
+pub(crate) const BUDGET: u32 = 128;
+
+/// A stack that `wait` can suspend. The scheduler implements it.
+pub(crate) trait Suspend {
+    /// A waker that notifies this stack; cloning and dropping it costs nothing.
+    fn waker(&'static self) -> Waker;
+    /// What to give to `wait_unless_notified` after the future has been polled.
+    fn observe(&self) -> Seen;
+    /// Suspends the stack until it is notified, unless it was since `seen`: then it goes to the end
+    /// of the queue instead, so that others have a turn.
+    fn suspend(&'static self, seen: Seen);
+    /// Goes to the end of the queue.
+    fn yield_now(&'static self);
+    /// Notifies this stack as soon as no stack of this thread is unwinding.
+    fn notify_when_not_panicking(&'static self);
+    /// Where `JoinHandle::cancel` finds this stack: what `Schedule::interrupt` takes.
+    fn address(&'static self) -> *mut ();
+}
+
+/// How often a stack had been notified when `observe` was called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen(pub u32);
+
+pub(crate) struct Context {
+    pub worker: Cell<*const ()>,
+    pub stack: Cell<Option<&'static dyn Suspend>>,
+    pub task: Cell<Option<TaskRef>>,
+    pub runtime: Cell<*const ()>,
+    pub reactor: Cell<*const ()>,
+    pub budget: Cell<u32>,
+    pub shields: Cell<u32>,
+}
+
+thread_local! {
+    static CONTEXT: Context = const {
+        Context {
+            worker: Cell::new(ptr::null()),
+            stack: Cell::new(None),
+            task: Cell::new(None),
+            runtime: Cell::new(ptr::null()),
+            reactor: Cell::new(ptr::null()),
+            budget: Cell::new(BUDGET),
+            shields: Cell::new(0),
+        }
+    };
+}
+
+/// Everything here is `const`-initialised and without a destructor, so this never fails, not even
+/// while the thread ends.
+#[inline]
+pub(crate) fn with<R>(f: impl FnOnce(&Context) -> R) -> R {
+    CONTEXT.with(f)
+}
+
+/// What belongs to the running task rather than to the thread: put away while it is suspended.
+pub(crate) struct Saved {
+    task: Option<TaskRef>,
+    runtime: *const (),
+    shields: u32,
+}
+
+impl Context {
+    pub fn save(&self) -> Saved {
+        Saved {
+            task: self.task.take(),
+            runtime: self.runtime.replace(ptr::null()),
+            shields: self.shields.replace(0),
+        }
+    }
+
+    pub fn restore(&self, saved: Saved) {
+        self.task.set(saved.task);
+        self.runtime.set(saved.runtime);
+        self.shields.set(saved.shields);
+        self.budget.set(BUDGET);
+    }
+}
+
+/// Runs `f` with cancellation held off: a `wait` inside doesn't unwind.
+pub(crate) fn shielded<R>(f: impl FnOnce() -> R) -> R {
+    struct Lower;
+    impl Drop for Lower {
+        fn drop(&mut self) {
+            with(|context| context.shields.set(context.shields.get() - 1));
+        }
+    }
+    with(|context| context.shields.set(context.shields.get() + 1));
+    let _lower = Lower;
+    f()
+}
+
+/// Spends one ready operation. `false`: the budget is used up.
+#[inline]
+pub(crate) fn spend() -> bool {
+    with(|context| {
+        let left = context.budget.get();
+        context.budget.set(left.saturating_sub(1));
+        left != 0
+    })
+}
+
+/// For a future's `poll`, before it does a ready operation: when the budget is used up, wakes the
+/// task and says `Pending`, so that others have a turn.
+#[inline]
+pub(crate) fn poll_budget(cx: &mut TaskContext<'_>) -> Poll<()> {
+    if spend() {
+        return Poll::Ready(());
+    }
+    // Outside of a worker nobody fills the budget up again, and there is nobody to yield to.
+    if with(|context| context.worker.get().is_null()) {
+        with(|context| context.budget.set(BUDGET));
+        return Poll::Ready(());
+    }
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}

@@ -1,0 +1,215 @@
+//! Fibers: tasks whose bodies are closures in blocking style.
+//!
+//! As easy as threads, and far cheaper: a fiber takes a stack when it first waits, and gives it back
+//! when it returns.
+//!
+//! ```
+//! use bifilar::{Wait, fiber, time::sleep};
+//! use std::time::Duration;
+//!
+//! bifilar::run(|| {
+//!     let fibers: Vec<_> = (0..1_000)
+//!         .map(|i| fiber::spawn(move || {
+//!             sleep(Duration::from_millis(1)).wait();
+//!             i
+//!         }))
+//!         .collect();
+//!     let sum: u32 = fibers.into_iter().map(|fiber| fiber.join().unwrap()).sum();
+//!     assert_eq!(sum, 499_500);
+//! });
+//! ```
+
+use crate::{
+    cell::{JoinHandle, TaskKind},
+    scheduler::{self, Birth, Shared},
+    time, wait,
+    wait::Wait,
+};
+use bifilar_coroutine::stack;
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// The closure of a fiber as a future: its only poll runs it to its end.
+pub(crate) struct Body<F>(Option<F>);
+
+impl<F> Body<F> {
+    pub fn new(f: F) -> Self {
+        Body(Some(f))
+    }
+}
+
+// The closure is moved out before it is called, so pinning promises it nothing.
+impl<F> Unpin for Body<F> {}
+
+impl<T, F: FnOnce() -> T> Future for Body<F> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<T> {
+        let body = self.0.take().expect("polled after completion");
+        Poll::Ready(body())
+    }
+}
+
+/// Spawns a fiber.
+///
+/// It may start on any worker and stays there once it has started. The [`JoinHandle`] gives its
+/// result; dropping that detaches the fiber. A panic ends only the fiber, and is told to who joins.
+///
+/// # Panics
+/// Outside of a runtime: use [`Handle::spawn_fiber`](crate::Handle::spawn_fiber) there.
+///
+/// ```
+/// bifilar::run(|| {
+///     let fiber = bifilar::fiber::spawn(|| "done");
+///     assert_eq!(fiber.join().unwrap(), "done");
+/// });
+/// ```
+#[track_caller]
+pub fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    let birth = Birth::new(TaskKind::Fiber);
+    scheduler::expect_current().spawn(Body::new(f), birth)
+}
+
+/// Spawns a fiber that stays on this worker, and so needn't be `Send`.
+///
+/// # Panics
+/// On a thread that is no worker.
+///
+/// ```
+/// use std::{cell::Cell, rc::Rc};
+///
+/// bifilar::run(|| {
+///     let count = Rc::new(Cell::new(0));
+///     let fiber = bifilar::fiber::spawn_local({
+///         let count = count.clone();
+///         move || count.set(1)
+///     });
+///     fiber.join().unwrap();
+///     assert_eq!(count.get(), 1);
+/// });
+/// ```
+#[track_caller]
+pub fn spawn_local<T: 'static>(f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
+    scheduler::spawn_local(Body::new(f), Birth::new(TaskKind::Fiber))
+}
+
+/// Lets other tasks of this worker run. On a thread that is no worker, lets other threads run.
+///
+/// When the fiber has been cancelled, it unwinds from here.
+///
+/// ```
+/// bifilar::run(|| bifilar::fiber::yield_now());
+/// ```
+pub fn yield_now() {
+    wait::yield_stack();
+}
+
+/// Waits for `duration`: [`time::sleep`](crate::time::sleep) in blocking style.
+///
+/// # Panics
+/// Outside of a runtime.
+///
+/// ```
+/// use std::time::Duration;
+/// bifilar::run(|| bifilar::fiber::sleep(Duration::from_millis(1)));
+/// ```
+pub fn sleep(duration: Duration) {
+    time::sleep(duration).wait();
+}
+
+/// Spawns fibers with a name or a stack size of their own.
+///
+/// ```
+/// use bifilar::fiber;
+///
+/// bifilar::run(|| {
+///     let deep = fiber::Builder::new()
+///         .name("deep")
+///         .stack_size(4 << 20)
+///         .spawn(|| bifilar::task::current().name().map(String::from))?;
+///     assert_eq!(deep.join()?.as_deref(), Some("deep"));
+///     Ok::<(), std::io::Error>(())
+/// }).unwrap();
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "a Builder does nothing until you call spawn"]
+pub struct Builder {
+    name: Option<String>,
+    stack_size: Option<usize>,
+}
+
+impl Builder {
+    /// A fiber without a name, on a stack of the runtime's size.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Names the fiber, for messages and dumps.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Bytes of address space for its stack, guard page included; rounded up to a power of two of
+    /// at least 16 KiB.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    /// Spawns the fiber: see [`spawn`].
+    ///
+    /// # Errors
+    /// `InvalidInput` if the size of the stack is out of range; `Unsupported` outside of a runtime.
+    #[track_caller]
+    pub fn spawn<T: Send + 'static>(
+        self,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<JoinHandle<T>> {
+        let birth = self.birth(Birth::new(TaskKind::Fiber))?;
+        let shared = Shared::current().ok_or_else(outside)?;
+        Ok(shared.spawn(Body::new(f), birth))
+    }
+
+    /// Spawns the fiber on this worker: see [`spawn_local`].
+    ///
+    /// # Errors
+    /// `InvalidInput` if the size of the stack is out of range; `Unsupported` on a thread that is no
+    /// worker.
+    #[track_caller]
+    pub fn spawn_local<T: 'static>(
+        self,
+        f: impl FnOnce() -> T + 'static,
+    ) -> io::Result<JoinHandle<T>> {
+        let birth = self.birth(Birth::new(TaskKind::Fiber))?;
+        if !scheduler::on_worker() {
+            return Err(outside());
+        }
+        Ok(scheduler::spawn_local(Body::new(f), birth))
+    }
+
+    fn birth(self, birth: Birth) -> io::Result<Birth> {
+        if let Some(size) = self.stack_size
+            && size > stack::MAX_SIZE
+        {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("a stack of {size} bytes: the largest possible is {}", stack::MAX_SIZE),
+            ));
+        }
+        Ok(Birth {
+            name: self.name.map(String::into_boxed_str),
+            stack_class: self.stack_size.map(scheduler::class),
+            ..birth
+        })
+    }
+}
+
+fn outside() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, scheduler::OUTSIDE)
+}

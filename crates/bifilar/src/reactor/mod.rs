@@ -1,0 +1,241 @@
+//! The reactor: turns what the operating system reports into wake-ups.
+//!
+//! ```text
+//!   kernel ── event ──► Reactor::turn ──► Readiness ──► Waker ──► queue ──► worker ──► task
+//!   clock  ── now ────►        └────────► Timers ─────────┘
+//! ```
+//!
+//! One for each worker: its event queue, the sources registered there, and its timers. Reactor and
+//! executor know each other only through `Waker`s: a turn first drains everything to a list, gives
+//! all locks back, and then wakes.
+//!
+//! A source is registered where it is *first waited for*, by the worker that waits: a socket that
+//! was accepted on one worker and handed to a task on another one is woken there. Sources that
+//! never block are never registered.
+//!
+//! What it deliberately does not do: run tasks, or decide when to sleep and for how long.
+
+mod io;
+mod readiness;
+
+pub(crate) use io::{Done, Io};
+pub(crate) use readiness::Direction;
+
+use crate::{
+    context,
+    primitives::{AtomicBool, Mutex, Ordering},
+    time::Timers,
+};
+use bifilar_events::{EventQueue, Events, Interest, Mode, Token};
+use readiness::{Readiness, Reported};
+use std::{
+    io as std_io,
+    os::fd::BorrowedFd,
+    sync::Arc,
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+pub(crate) struct Reactor {
+    queue: EventQueue,
+    sources: Mutex<Sources>,
+    pub timers: Timers,
+    /// Set when the runtime is gone: nobody will turn this reactor again.
+    closed: AtomicBool,
+}
+
+/// The scratch memory of a turn.
+pub(crate) struct TurnBuffer {
+    events: Events,
+    woken: Vec<Waker>,
+}
+
+impl TurnBuffer {
+    /// Events taken from the kernel at a time, as in Go (128) and tokio (1,024).
+    pub fn new() -> Self {
+        TurnBuffer { events: Events::with_capacity(512), woken: Vec::new() }
+    }
+}
+
+impl Reactor {
+    pub fn new() -> std_io::Result<Self> {
+        Ok(Reactor {
+            queue: EventQueue::new()?,
+            sources: Mutex::new(Sources::default()),
+            timers: Timers::new(Instant::now()),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Makes the current or next sleeping turn return. From any thread.
+    pub fn ring(&self) {
+        // An eventfd that is ours can't be full or closed.
+        self.queue.wake().expect("writing to an eventfd");
+    }
+
+    /// Waits for events, for `timeout` at most (`None`: until there are some) and no longer than
+    /// to the next timer; then wakes whoever waited for what has happened. Returns how many.
+    pub fn turn(&self, buffer: &mut TurnBuffer, timeout: Option<Duration>) -> usize {
+        let sleep = timeout != Some(Duration::ZERO);
+        let timeout = if sleep { self.timers.limit_sleep(timeout) } else { timeout };
+        let waited = self.queue.wait(&mut buffer.events, timeout);
+        if sleep {
+            self.timers.awake();
+        }
+        if let Err(error) = waited {
+            // Only misuse of epoll can end here; a worker must not die of it.
+            tracing::error!(%error, "waiting for events failed");
+        }
+        if !buffer.events.is_empty() {
+            let sources = self.sources.lock().unwrap();
+            for event in buffer.events.iter() {
+                // An event for a source that was deregistered after the kernel reported it.
+                let Some(source) = sources.get(event.token()) else { continue };
+                let error = event.is_error();
+                let reported = Reported {
+                    readable: event.is_readable() || error,
+                    writable: event.is_writable() || error,
+                    read_closed: event.is_read_closed() || error,
+                    write_closed: event.is_write_closed() || error,
+                };
+                source.report(reported, &mut buffer.woken);
+            }
+        }
+        self.timers.fire(&mut buffer.woken);
+        let count = buffer.woken.len();
+        for waker in buffer.woken.drain(..) {
+            waker.wake();
+        }
+        count
+    }
+
+    /// Watches `fd`, of which an operation in direction `blocked` just said "would block".
+    fn register(
+        self: Arc<Self>,
+        fd: BorrowedFd<'_>,
+        blocked: Direction,
+    ) -> std_io::Result<Registration> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(gone());
+        }
+        let readiness = Arc::new(Readiness::new(blocked));
+        let token = self.sources.lock().unwrap().insert(readiness.clone());
+        let both = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.queue.register(fd, token, both, Mode::Edge) {
+            self.sources.lock().unwrap().remove(token);
+            return Err(error);
+        }
+        Ok(Registration { reactor: self, readiness, token })
+    }
+
+    /// The runtime is gone: everybody who waits here is told, and finds errors.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        let mut woken = Vec::new();
+        let all =
+            Reported { readable: true, writable: true, read_closed: true, write_closed: true };
+        for source in self.sources.lock().unwrap().iter() {
+            source.report(all, &mut woken);
+        }
+        self.timers.fire_all(&mut woken);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+}
+
+fn gone() -> std_io::Error {
+    std_io::Error::other("the bifilar runtime of this socket or timer has been shut down")
+}
+
+/// The reactor for code on this thread: its worker's, or that of the runtime it has entered.
+pub(crate) fn current() -> Option<Arc<Reactor>> {
+    let reactor = context::with(|context| context.reactor.get()).cast::<Reactor>();
+    if reactor.is_null() {
+        return None;
+    }
+    // SAFETY: `enter` set it to a pointer from an `Arc` that is kept while it is set.
+    unsafe {
+        Arc::increment_strong_count(reactor);
+        Some(Arc::from_raw(reactor))
+    }
+}
+
+/// Makes `reactor` the current one of this thread until the guard is dropped.
+pub(crate) fn enter(reactor: Arc<Reactor>) -> Entered {
+    let before = context::with(|context| context.reactor.replace(Arc::as_ptr(&reactor).cast()));
+    Entered { before, _reactor: reactor }
+}
+
+#[must_use]
+pub(crate) struct Entered {
+    before: *const (),
+    _reactor: Arc<Reactor>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        context::with(|context| context.reactor.set(self.before));
+    }
+}
+
+/// A source that this reactor watches.
+struct Registration {
+    reactor: Arc<Reactor>,
+    readiness: Arc<Readiness>,
+    token: Token,
+}
+
+impl Registration {
+    /// Before the descriptor is closed.
+    fn deregister(&self, fd: BorrowedFd<'_>) {
+        // Fails only for a descriptor that somebody else closed; then there is nothing to do.
+        let _ = self.reactor.queue.deregister(fd);
+        self.reactor.sources.lock().unwrap().remove(self.token);
+    }
+}
+
+/// Sources by token: place in the low half, generation in the high half, so that a late event for
+/// a source that is gone doesn't reach its successor.
+#[derive(Default)]
+struct Sources {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+}
+
+struct Slot {
+    generation: u32,
+    source: Option<Arc<Readiness>>,
+}
+
+impl Sources {
+    fn insert(&mut self, source: Arc<Readiness>) -> Token {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { generation: 0, source: None });
+            (self.slots.len() - 1) as u32
+        });
+        let slot = &mut self.slots[place as usize];
+        slot.source = Some(source);
+        Token(u64::from(slot.generation) << 32 | u64::from(place))
+    }
+
+    fn get(&self, token: Token) -> Option<&Readiness> {
+        let slot = self.slots.get(token.0 as u32 as usize)?;
+        (slot.generation == (token.0 >> 32) as u32).then_some(slot.source.as_deref()).flatten()
+    }
+
+    fn remove(&mut self, token: Token) {
+        let place = token.0 as u32;
+        let slot = &mut self.slots[place as usize];
+        slot.source = None;
+        // Stops short of the token that is reserved for the event queue's waker.
+        slot.generation = (slot.generation + 1) % u32::MAX;
+        self.free.push(place);
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Readiness> {
+        self.slots.iter().filter_map(|slot| slot.source.as_deref())
+    }
+}

@@ -1,0 +1,137 @@
+//! How a runtime is to be.
+
+use super::{LocalRuntime, Runtime, drive_to_end};
+use crate::{
+    cell::TaskKind,
+    fiber::Body,
+    scheduler::{self, Birth, Config, Driver, Shared},
+    wait::Wait,
+};
+use bifilar_coroutine::stack;
+use std::{future::IntoFuture, io, num::NonZeroUsize, thread};
+
+/// Chooses how a runtime is to be, and starts it.
+///
+/// ```
+/// let workers = bifilar::Builder::new().workers(2).name("demo").run(|| {
+///     bifilar::fiber::spawn(|| 2).join().unwrap()
+/// });
+/// assert_eq!(workers, 2);
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a Builder does nothing until you call run, block_on or build"]
+pub struct Builder {
+    workers: Option<usize>,
+    name: String,
+    stack_size: usize,
+}
+
+/// Worker numbers are 16 bits wide.
+const MOST_WORKERS: usize = 1 << 12;
+
+impl Builder {
+    /// One worker per core, named "bifilar", with stacks of 256 KiB.
+    pub fn new() -> Self {
+        Builder { workers: None, name: "bifilar".into(), stack_size: stack::DEFAULT_SIZE }
+    }
+
+    /// How many threads run tasks: from 1 to 4,096. By default one per core that the process may
+    /// use (`std::thread::available_parallelism`).
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// The calling thread alone runs tasks: `workers(1)`.
+    pub fn current_thread(self) -> Self {
+        self.workers(1)
+    }
+
+    /// The beginning of the names of worker threads.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Bytes of address space for each stack, guard page included; rounded up to a power of two of
+    /// at least 16 KiB. Memory is used only for pages that were touched.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = bytes;
+        self
+    }
+
+    /// Runs a closure as the main fiber of this runtime: see [`run`](crate::run).
+    ///
+    /// # Panics
+    /// With what the closure panics with; when the runtime can't be started, with what
+    /// [`build`](Builder::build) would return.
+    #[track_caller]
+    pub fn run<T>(self, f: impl FnOnce() -> T) -> T {
+        if scheduler::on_worker() {
+            return f();
+        }
+        let birth = Birth::new(TaskKind::Fiber);
+        started(self.shared(None).and_then(|shared| drive_to_end(shared, Body::new(f), birth)))
+    }
+
+    /// Runs a future as the main task of this runtime: see [`block_on`](crate::block_on).
+    ///
+    /// # Panics
+    /// As [`run`](Builder::run).
+    #[track_caller]
+    pub fn block_on<F: IntoFuture>(self, future: F) -> F::Output {
+        if scheduler::on_worker() {
+            return future.wait();
+        }
+        let (future, birth) = (future.into_future(), Birth::new(TaskKind::Async));
+        started(self.shared(None).and_then(|shared| drive_to_end(shared, future, birth)))
+    }
+
+    /// Starts a runtime with worker threads of its own.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the number of workers or the size of stacks is out of range; what the
+    /// system says when it has no memory, threads or descriptors.
+    pub fn build(self) -> io::Result<Runtime> {
+        self.shared(None).and_then(Runtime::start)
+    }
+
+    /// Makes a runtime whose only worker is the calling thread; `workers` is ignored.
+    ///
+    /// # Errors
+    /// As [`build`](Builder::build).
+    pub fn build_local(self) -> io::Result<LocalRuntime> {
+        Ok(LocalRuntime { driver: Driver::new(self.shared(Some(1))?, 0) })
+    }
+
+    fn shared(self, workers: Option<usize>) -> io::Result<std::sync::Arc<Shared>> {
+        let cores = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let workers = workers.or(self.workers).unwrap_or_else(|| cores().min(MOST_WORKERS));
+        let invalid = |what| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        if !(1..=MOST_WORKERS).contains(&workers) {
+            return invalid(format!(
+                "a runtime of {workers} workers: 1 to {MOST_WORKERS} are possible"
+            ));
+        }
+        if self.stack_size > stack::MAX_SIZE {
+            return invalid(format!(
+                "stacks of {} bytes: the largest possible are {}",
+                self.stack_size,
+                stack::MAX_SIZE
+            ));
+        }
+        let stack_class = scheduler::class(self.stack_size);
+        Shared::new(Config { workers, name: self.name, stack_class })
+    }
+}
+
+#[track_caller]
+fn started<T>(result: io::Result<T>) -> T {
+    result.unwrap_or_else(|error| panic!("cannot start a bifilar runtime: {error}"))
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Builder::new()
+    }
+}

@@ -1,0 +1,309 @@
+//! Runtimes: how they start, who drives them, and how they end.
+//!
+//! | made by | workers | driven by |
+//! |---|---|---|
+//! | [`run`], [`block_on`], `Builder::{run, block_on}` | N, the calling thread being the first | the call, which ends the runtime |
+//! | [`Runtime`] | N threads of its own | itself, until it is dropped |
+//! | [`LocalRuntime`] | the calling thread | each `block_on` |
+//!
+//! A runtime ends by taking no more tasks and cancelling those it has: tasks that stand at an
+//! `.await` are dropped there, suspended stacks unwind, and both run their destructors, which may
+//! wait. What has not ended after [`SHUTDOWN_LIMIT`] is left as it is and never freed.
+
+mod builder;
+mod handle;
+mod threads;
+
+pub use builder::Builder;
+pub use handle::{EnterGuard, Handle};
+
+use crate::{
+    cell::{JoinHandle, TaskKind},
+    fiber::Body,
+    scheduler::{self, Birth, Driver, Shared},
+    wait::Wait,
+};
+use std::{
+    fmt,
+    future::{Future, IntoFuture},
+    io,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+use threads::Threads;
+
+/// How long the end of a runtime waits for its tasks' destructors.
+const SHUTDOWN_LIMIT: Duration =
+    if cfg!(panic = "unwind") { Duration::from_secs(10) } else { UNWINDING_LIMIT };
+
+/// The same where stacks can't be unwound, so that there is less to wait for: under
+/// `panic = "abort"`, and for a [`LocalRuntime`] that is dropped by a panic.
+const UNWINDING_LIMIT: Duration = Duration::from_millis(100);
+
+/// Runs a closure as the main fiber of a runtime with one worker per core.
+///
+/// The calling thread is the first worker, and the closure stays on it: it needn't be `Send` and may
+/// borrow. When it returns, the runtime ends: other tasks are cancelled. On a worker (inside another
+/// `run`) the closure is simply called.
+///
+/// # Panics
+/// With what the closure panics with; when the system has no memory, threads or descriptors for a
+/// runtime. [`Builder::build`] returns them as errors.
+///
+/// ```
+/// use bifilar::fiber;
+///
+/// let words = ["any", "task", "may", "block"];
+/// let letters: usize = bifilar::run(|| {
+///     let fibers: Vec<_> = words.map(|word| fiber::spawn(move || word.len())).into();
+///     fibers.into_iter().map(|fiber| fiber.join().unwrap()).sum()
+/// });
+/// assert_eq!(letters, 15);
+/// ```
+#[track_caller]
+pub fn run<T>(f: impl FnOnce() -> T) -> T {
+    Builder::new().run(f)
+}
+
+/// Runs a future as the main task of a runtime with one worker per core.
+///
+/// The calling thread is the first worker, and the future stays on it: it needn't be `Send` and may
+/// borrow. When it is ready, the runtime ends: other tasks are cancelled. On a worker, at any depth
+/// of any task, it is the same as [`wait`](Wait::wait): the worker goes on.
+///
+/// # Panics
+/// With what the future panics with; when the system has no memory, threads or descriptors for a
+/// runtime.
+///
+/// ```
+/// let answer = bifilar::block_on(async {
+///     bifilar::task::spawn(async { 6 * 7 }).await.unwrap()
+/// });
+/// assert_eq!(answer, 42);
+/// ```
+#[track_caller]
+pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
+    Builder::new().block_on(future)
+}
+
+/// A runtime with worker threads of its own.
+///
+/// It runs what is spawned on it whether or not somebody waits for it, until it is dropped. Most
+/// programs need only [`run`] or [`block_on`], or the attribute `#[bifilar::main]`.
+///
+/// Dropping it ends it: tasks are cancelled, and the drop waits for their destructors (ten seconds
+/// at most; what has not ended then is never freed). Dropped by one of its own tasks, it ends
+/// without waiting.
+///
+/// ```
+/// use bifilar::{Runtime, Wait};
+///
+/// let runtime = Runtime::new()?;
+/// let task = runtime.spawn(async { 42 });
+/// assert_eq!(task.wait().unwrap(), 42);   // parks this thread
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Runtime {
+    handle: Handle,
+    threads: Threads,
+}
+
+impl Runtime {
+    /// A runtime with one worker per core.
+    ///
+    /// # Errors
+    /// What the system says when it has no memory, threads or descriptors for it.
+    pub fn new() -> io::Result<Self> {
+        Builder::new().build()
+    }
+
+    fn start(shared: Arc<Shared>) -> io::Result<Self> {
+        let threads = Threads::start(&shared, 0)?;
+        Ok(Runtime { handle: Handle::new(shared), threads })
+    }
+
+    /// What to spawn with from elsewhere.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Runs a future on the calling thread, which belongs to the runtime meanwhile: tasks that it
+    /// spawns, sockets and timers are the runtime's.
+    ///
+    /// The thread is parked while the future waits; on a worker the stack is suspended instead.
+    ///
+    /// # Panics
+    /// With what the future panics with.
+    ///
+    /// ```
+    /// # let runtime = bifilar::Runtime::new()?;
+    /// let sum = runtime.block_on(async {
+    ///     bifilar::task::spawn(async { 1 }).await.unwrap() + 1
+    /// });
+    /// assert_eq!(sum, 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn block_on<F: IntoFuture>(&self, future: F) -> F::Output {
+        self.handle.block_on(future)
+    }
+
+    /// Spawns a future, as [`task::spawn`](crate::task::spawn) does within the runtime.
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.handle.spawn(future)
+    }
+
+    /// Spawns a fiber, as [`fiber::spawn`](crate::fiber::spawn) does within the runtime.
+    #[track_caller]
+    pub fn spawn_fiber<T: Send + 'static>(
+        &self,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.handle.spawn_fiber(f)
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        let shared = self.handle.shared();
+        shared.close();
+        let mine = Shared::current().is_some_and(|current| Arc::ptr_eq(&current, shared));
+        if mine {
+            return;
+        }
+        if self.threads.join() {
+            shared.close_reactors();
+        } else {
+            warn_of_leak(shared);
+        }
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime").field("workers", &self.threads.len()).finish_non_exhaustive()
+    }
+}
+
+/// A runtime whose only worker is the thread that made it.
+///
+/// Nothing runs but within [`block_on`](LocalRuntime::block_on); between two calls its tasks stand
+/// still. Tasks needn't be `Send`. Dropping it ends it, as for [`Runtime`].
+///
+/// ```
+/// use bifilar::{Builder, task};
+/// use std::rc::Rc;
+///
+/// let runtime = Builder::new().build_local()?;
+/// let shared = Rc::new(5);
+/// let task = runtime.spawn_local({ let shared = shared.clone(); async move { *shared } });
+/// assert_eq!(runtime.block_on(task).unwrap(), 5);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// It stays on its thread:
+/// ```compile_fail
+/// fn send<T: Send>(_: T) {}
+/// send(bifilar::Builder::new().build_local().unwrap());
+/// ```
+pub struct LocalRuntime {
+    driver: Driver,
+}
+
+impl LocalRuntime {
+    /// Runs the worker until `future` is ready. The future may borrow.
+    ///
+    /// On a worker of another runtime this blocks that worker: use [`wait`](Wait::wait) there.
+    ///
+    /// # Panics
+    /// With what the future panics with.
+    #[track_caller]
+    pub fn block_on<F: IntoFuture>(&self, future: F) -> F::Output {
+        self.driver.block_on(future.into_future(), Birth::new(TaskKind::Async))
+    }
+
+    /// Runs the worker until the closure, as a fiber, returns. It may borrow.
+    ///
+    /// # Panics
+    /// With what the closure panics with.
+    #[track_caller]
+    pub fn run<T>(&self, f: impl FnOnce() -> T) -> T {
+        self.driver.block_on(Body::new(f), Birth::new(TaskKind::Fiber))
+    }
+
+    /// Spawns a future that needn't be `Send`. It runs within `block_on`.
+    #[track_caller]
+    pub fn spawn_local<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
+        let (shared, index) = (self.driver.shared(), self.driver.index());
+        // SAFETY: `'static`, and this runtime can't leave the thread of its only worker, on which
+        // we are.
+        unsafe { shared.spawn_unchecked(future, Birth::new(TaskKind::Async), Some(index), index) }
+    }
+
+    /// What to spawn with from elsewhere.
+    pub fn handle(&self) -> Handle {
+        Handle::new(self.driver.shared().clone())
+    }
+}
+
+impl Drop for LocalRuntime {
+    fn drop(&mut self) {
+        end(&self.driver);
+    }
+}
+
+impl fmt::Debug for LocalRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalRuntime").finish_non_exhaustive()
+    }
+}
+
+/// Drives a runtime with the calling thread as its first worker, until `future` is ready; then
+/// ends it.
+fn drive_to_end<F: Future>(shared: Arc<Shared>, future: F, birth: Birth) -> io::Result<F::Output> {
+    let mut threads = Threads::start(&shared, 1)?;
+    let driver = Driver::new(shared, 0);
+    // The end comes before the panic goes on: no stack can be unwound on a thread that is unwinding.
+    let result = catch_unwind(AssertUnwindSafe(|| driver.block_on(future, birth)));
+    if end(&driver) {
+        threads.join();
+    }
+    Ok(result.unwrap_or_else(|payload| resume_unwind(payload)))
+}
+
+/// Ends a runtime whose first worker this thread is. `true`: all tasks have ended.
+fn end(driver: &Driver) -> bool {
+    let shared = driver.shared();
+    shared.close();
+    if !shared.is_finished() {
+        // While this thread unwinds, its suspended stacks can't; only what stands at an `.await`.
+        let limit = if thread::panicking() { UNWINDING_LIMIT } else { SHUTDOWN_LIMIT };
+        driver.run_until_finished(Some(Instant::now() + limit));
+    }
+    if shared.is_finished() {
+        shared.close_reactors();
+    } else {
+        warn_of_leak(shared);
+    }
+    shared.is_finished()
+}
+
+fn warn_of_leak(shared: &Shared) {
+    tracing::warn!(
+        runtime = shared.config.name,
+        tasks = shared.live(),
+        "tasks did not end in time when their runtime did; their memory is never freed"
+    );
+}
+
+/// Waits for a future of a runtime on any thread.
+fn wait_within<F: IntoFuture>(shared: &Arc<Shared>, future: F) -> F::Output {
+    let _entered = scheduler::enter(shared.clone());
+    future.wait()
+}

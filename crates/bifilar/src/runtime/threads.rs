@@ -1,0 +1,52 @@
+//! The worker threads of a runtime: started together, joined together.
+
+use super::SHUTDOWN_LIMIT;
+use crate::scheduler::{Driver, Shared};
+use std::{
+    io,
+    sync::{Arc, Mutex, mpsc},
+    thread,
+};
+
+pub(super) struct Threads {
+    threads: Vec<thread::JoinHandle<()>>,
+    /// Disconnected when all of them have ended. A lock only to be `Sync`.
+    ended: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Threads {
+    /// Starts workers `from..`. When one can't be started, ends those that could.
+    pub fn start(shared: &Arc<Shared>, from: usize) -> io::Result<Self> {
+        let (running, ended) = mpsc::channel();
+        let threads = (from..shared.config.workers)
+            .map(|index| {
+                let (shared, running) = (shared.clone(), running.clone());
+                let name = format!("{}-{index}", shared.config.name);
+                thread::Builder::new().name(name).spawn(move || {
+                    let _running = running;
+                    Driver::new(shared, index).run_until_finished(None);
+                })
+            })
+            .collect::<io::Result<_>>()
+            .inspect_err(|_| shared.close())?;
+        Ok(Threads { threads, ended: Mutex::new(ended) })
+    }
+
+    pub fn len(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Waits for the workers of a runtime that was closed. `false`: some of them go on after
+    /// [`SHUTDOWN_LIMIT`].
+    pub fn join(&mut self) -> bool {
+        let ended = self.ended.get_mut().unwrap();
+        if ended.recv_timeout(SHUTDOWN_LIMIT) != Err(mpsc::RecvTimeoutError::Disconnected) {
+            return false;
+        }
+        for thread in self.threads.drain(..) {
+            // A worker never panics: `Driver` aborts first.
+            let _ = thread.join();
+        }
+        true
+    }
+}

@@ -1,0 +1,144 @@
+//! Making a thread a worker, for as long as it drives one.
+//!
+//! The worker outlives single drives: between two calls of `block_on` on a current-thread runtime
+//! its tasks and suspended stacks stand still.
+
+use super::{Birth, Shared, switching::run_on_stacks, worker::Worker};
+use crate::{context, primitives::Ordering, reactor};
+use std::{
+    future::Future,
+    marker::PhantomData,
+    mem::ManuallyDrop,
+    panic::resume_unwind,
+    pin::pin,
+    ptr,
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
+    time::Instant,
+};
+
+/// A worker that belongs to the thread that made it.
+pub(crate) struct Driver {
+    worker: ManuallyDrop<Box<Worker>>,
+    not_send: PhantomData<*const ()>,
+}
+
+impl Driver {
+    pub fn new(shared: Arc<Shared>, index: usize) -> Self {
+        let worker = ManuallyDrop::new(Box::new(Worker::new(shared, index)));
+        Driver { worker, not_send: PhantomData }
+    }
+
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.worker.shared
+    }
+
+    /// The worker's number.
+    pub fn index(&self) -> usize {
+        self.worker.index
+    }
+
+    /// Runs the worker until `future` is ready. It may borrow: it is gone when this returns.
+    ///
+    /// # Panics
+    /// With what the future panics with.
+    pub fn block_on<F: Future>(&self, future: F, birth: Birth) -> F::Output {
+        let _entered = self.enter();
+        let (shared, index) = (self.shared(), self.index());
+        let leave = Waker::from(Arc::new(Leave { shared: shared.clone(), index }));
+        let unwinding = AbortOnUnwind;
+        // SAFETY: polled and dropped by this worker only, on this thread. It is complete, and its
+        // output taken, when the loop below ends, and nothing leaves that loop otherwise.
+        let mut handle = pin!(unsafe { shared.spawn_unchecked(future, birth, Some(index), index) });
+        let result = loop {
+            shared.remotes[index].leave.store(false, Ordering::Relaxed);
+            match handle.as_mut().poll(&mut Context::from_waker(&leave)) {
+                Poll::Ready(result) => break result,
+                Poll::Pending => run_on_stacks(&self.worker),
+            }
+        };
+        std::mem::forget(unwinding);
+        result.unwrap_or_else(|error| match error.try_into_panic() {
+            Ok(payload) => resume_unwind(payload),
+            Err(_) => panic!("the bifilar runtime has been shut down"),
+        })
+    }
+
+    /// Runs the worker until its runtime has no unfinished task any more, or until `deadline`.
+    pub fn run_until_finished(&self, deadline: Option<Instant>) {
+        let _entered = self.enter();
+        self.worker.deadline.set(deadline);
+        self.shared().remotes[self.index()].leave.store(false, Ordering::Relaxed);
+        run_on_stacks(&self.worker);
+    }
+
+    fn enter(&self) -> Entered {
+        let reactor = self.shared().remotes[self.index()].reactor.clone();
+        let worker = ptr::from_ref(&**self.worker).cast();
+        context::with(|context| Entered {
+            worker: context.worker.replace(worker),
+            stack: context.stack.take(),
+            saved: Some(context.save()),
+            _reactor: reactor::enter(reactor),
+        })
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // Stacks that are still suspended refer to the worker: then it is never freed. Nor is its
+        // runtime, of which it holds a reference.
+        if self.shared().is_finished() {
+            for stack in self.worker.spare.take() {
+                stack.give_back();
+            }
+            // SAFETY: dropped once, here; no loop is left that could refer to it.
+            unsafe { ManuallyDrop::drop(&mut self.worker) };
+        }
+    }
+}
+
+/// What the thread was before it became this worker: nothing, or another worker that is blocked
+/// meanwhile.
+struct Entered {
+    worker: *const (),
+    stack: Option<&'static dyn context::Suspend>,
+    saved: Option<context::Saved>,
+    _reactor: reactor::Entered,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        context::with(|context| {
+            context.worker.set(self.worker);
+            context.stack.set(self.stack);
+            if let Some(saved) = self.saved.take() {
+                context.restore(saved);
+            }
+        });
+    }
+}
+
+/// Calls the loop back to the native stack.
+struct Leave {
+    shared: Arc<Shared>,
+    index: usize,
+}
+
+impl Wake for Leave {
+    fn wake(self: Arc<Self>) {
+        let remote = &self.shared.remotes[self.index];
+        remote.leave.store(true, Ordering::Relaxed);
+        remote.unpark();
+    }
+}
+
+/// A task that may borrow from this frame must not outlive it.
+struct AbortOnUnwind;
+
+impl Drop for AbortOnUnwind {
+    fn drop(&mut self) {
+        eprintln!("bifilar: a worker's loop panicked; this is a bug in bifilar");
+        std::process::abort();
+    }
+}

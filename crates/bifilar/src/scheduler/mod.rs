@@ -1,0 +1,466 @@
+//! The scheduler: workers that poll tasks and continue suspended stacks.
+//!
+//! ```text
+//!   Shared (one for a runtime)
+//!   ├── injector           tasks from outside, for anybody
+//!   ├── idle               who sleeps, who searches ([`idle`])
+//!   └── Remote × workers   what others may touch of a worker
+//!       ├── queue          tasks that others may steal ([`queue`], [`ring`])
+//!       ├── next           the task that was woken last, runs first (may be stolen, too)
+//!       ├── inbox          wake-ups of stacks and local tasks from other threads ([`inbox`])
+//!       ├── parking        its park token
+//!       ├── reactor        its event queue and timers
+//!       └── registry       unfinished tasks that were spawned here
+//!   Worker (on its thread)  the rest: local queue, stacks ([`worker`], [`switching`])
+//! ```
+//!
+//! Where a task goes when it is woken:
+//!
+//! | task | woken by its own worker | by another thread |
+//! |---|---|---|
+//! | suspended stack, local task | the local queue | its worker's inbox |
+//! | `Send` task | `next` from within a task, the queue from the reactor | a worker of the runtime: as its own; others: the injector |
+//!
+//! **Invariants:** a stack that was started is only ever continued by the thread that started it. A
+//! `Shared` is not freed before all its tasks are complete; whoever is not one of its workers takes
+//! a reference *before* it queues something, since what it queued may end the runtime.
+//!
+//! What it deliberately does not do: I/O and time, which it knows as "sleep in the reactor".
+
+mod drive;
+mod idle;
+mod inbox;
+mod queue;
+mod ring;
+mod stack;
+mod switching;
+mod worker;
+
+pub(crate) use drive::Driver;
+pub(crate) use stack::class;
+
+use crate::{
+    cell::{self, Header, JoinHandle, Link, Meta, Registry, Schedule, TaskKind, TaskRef},
+    context,
+    primitives::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
+    reactor::{self, Reactor},
+};
+use idle::{Idle, Parking};
+use inbox::Inbox;
+use queue::{LockedFifo, Queue};
+use std::{
+    fmt,
+    future::Future,
+    io,
+    panic::Location,
+    ptr::{self, NonNull},
+    sync::Arc,
+};
+use worker::Worker;
+
+/// What a runtime is built with.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub workers: usize,
+    pub name: String,
+    /// The size class of a stack when a task asks for nothing else.
+    pub stack_class: usize,
+}
+
+/// A runtime, as all its workers see it.
+pub(crate) struct Shared {
+    pub config: Config,
+    injector: LockedFifo,
+    idle: Idle,
+    remotes: Box<[Remote]>,
+    /// Deals tasks from outside out to the registries, and sockets to the reactors.
+    next_worker: AtomicUsize,
+    /// All registries are closed and empty: workers may go.
+    finished: AtomicBool,
+    /// The blocking pool's, which stands higher; dropped with the runtime.
+    pub blocking: std::sync::OnceLock<Box<dyn std::any::Any + Send + Sync>>,
+}
+
+/// What other threads may touch of a worker.
+#[repr(align(128))]
+pub(crate) struct Remote {
+    shared: *const Shared,
+    index: usize,
+    queue: Queue,
+    next: AtomicPtr<Header>,
+    inbox: Inbox,
+    parking: Parking,
+    registry: Registry,
+    pub reactor: Arc<Reactor>,
+    /// Asks the loop to go back to the native stack: set by the waker of what drives it.
+    leave: AtomicBool,
+}
+
+// SAFETY: `shared` is the `Shared` in which this stands; the queues hold pointers to tasks and
+// stacks, whose rules the scheduler keeps.
+unsafe impl Send for Remote {}
+// SAFETY: as above.
+unsafe impl Sync for Remote {}
+
+impl Shared {
+    pub fn new(config: Config) -> io::Result<Arc<Self>> {
+        let reactors: Vec<_> =
+            (0..config.workers).map(|_| Reactor::new().map(Arc::new)).collect::<io::Result<_>>()?;
+        Ok(Arc::new_cyclic(|shared| Shared {
+            injector: LockedFifo::new(),
+            idle: Idle::new(config.workers),
+            remotes: reactors
+                .into_iter()
+                .enumerate()
+                .map(|(index, reactor)| Remote {
+                    shared: shared.as_ptr(),
+                    index,
+                    queue: Queue::new(),
+                    next: AtomicPtr::new(ptr::null_mut()),
+                    inbox: Inbox::new(),
+                    parking: Parking::new(),
+                    registry: Registry::new(),
+                    reactor,
+                    leave: AtomicBool::new(false),
+                })
+                .collect(),
+            next_worker: AtomicUsize::new(0),
+            finished: AtomicBool::new(false),
+            blocking: std::sync::OnceLock::new(),
+            config,
+        }))
+    }
+
+    /// The runtime of the code on this thread: its worker's, or the one it has entered.
+    pub fn current() -> Option<Arc<Shared>> {
+        let entered = context::with(|context| context.runtime.get()).cast::<Shared>();
+        let shared = if entered.is_null() {
+            Worker::with_current(|worker| Some(Arc::as_ptr(&worker?.shared)))?
+        } else {
+            entered
+        };
+        // SAFETY: the worker, or the guard that entered, holds a reference.
+        unsafe {
+            Arc::increment_strong_count(shared);
+            Some(Arc::from_raw(shared))
+        }
+    }
+
+    /// A reactor for code that has entered the runtime from outside.
+    pub fn any_reactor(&self) -> Arc<Reactor> {
+        self.remotes[self.deal()].reactor.clone()
+    }
+
+    fn deal(&self) -> usize {
+        self.next_worker.fetch_add(1, Ordering::Relaxed) % self.remotes.len()
+    }
+
+    /// Spawns a task that any worker may run.
+    pub fn spawn<F>(self: &Arc<Self>, future: F, birth: Birth) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let here = Worker::with_current(|worker| {
+            worker.filter(|worker| Arc::ptr_eq(&worker.shared, self)).map(|worker| worker.index)
+        });
+        let shard = here.unwrap_or_else(|| self.deal());
+        // SAFETY: the future is `Send` and `'static`.
+        unsafe { self.spawn_unchecked(future, birth, None, shard) }
+    }
+
+    /// Spawns a task without looking at its type.
+    ///
+    /// # Safety
+    /// The future may be polled and dropped by worker `pinned` (by any, if none is named), and
+    /// lives as long as the task is not complete. The same for the output until it is joined.
+    pub unsafe fn spawn_unchecked<F: Future>(
+        self: &Arc<Self>,
+        future: F,
+        birth: Birth,
+        pinned: Option<usize>,
+        shard: usize,
+    ) -> JoinHandle<F::Output> {
+        let meta = Meta {
+            id: cell::Id::next(),
+            kind: birth.kind,
+            pinned: pinned.map(|worker| worker as u16),
+            shard: shard as u16,
+            stack_class: birth.stack_class,
+            location: birth.location,
+            name: birth.name,
+        };
+        let (task, handle) = cell::new::<F, Scheduler>(future, Arc::as_ptr(self).cast(), meta);
+        // SAFETY: new, so alive and in no registry.
+        if unsafe { self.remotes[shard].registry.insert(task) } {
+            Scheduler::born(task);
+        } else {
+            // Shutting down: the task ends before it starts, on this thread.
+            handle.cancel();
+            // SAFETY: a new task is SCHEDULED, which is ours; being cancelled, it is only dropped.
+            // The spawner may do that, since it just held the future itself.
+            unsafe { Header::poll(task) };
+        }
+        handle
+    }
+
+    /// Takes no more tasks and cancels those that exist.
+    pub fn close(&self) {
+        for remote in &self.remotes {
+            remote.registry.close();
+        }
+        self.look_whether_finished();
+    }
+
+    pub fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::Acquire)
+    }
+
+    /// Unfinished tasks.
+    pub fn live(&self) -> usize {
+        self.remotes.iter().map(|remote| remote.registry.len()).sum()
+    }
+
+    fn look_whether_finished(&self) {
+        if self.remotes.iter().all(|remote| remote.registry.is_closed_and_empty()) {
+            self.finished.store(true, Ordering::Release);
+            for remote in &self.remotes {
+                remote.unpark();
+            }
+        }
+    }
+
+    /// The reactors will not be turned any more.
+    pub fn close_reactors(&self) {
+        for remote in &self.remotes {
+            remote.reactor.close();
+        }
+    }
+
+    fn notify_one(&self) {
+        if let Some(worker) = self.idle.notify_one() {
+            self.remotes[worker].unpark();
+        }
+    }
+}
+
+impl Remote {
+    /// Makes the worker look around, wherever it is.
+    fn unpark(&self) {
+        if self.parking.unpark() {
+            self.reactor.ring();
+        }
+    }
+
+    /// Queues what only this worker may run.
+    ///
+    /// # Safety
+    /// The caller alone has the right to queue `link`, and the worker's runtime is alive until it
+    /// has run.
+    unsafe fn resume(this: *const Remote, link: NonNull<Link>) {
+        // SAFETY: alive, as promised.
+        let (shared, index) = unsafe { ((*this).shared, (*this).index) };
+        let other = Worker::with_current(|worker| match worker {
+            Some(worker) if ptr::eq(Arc::as_ptr(&worker.shared), shared) => {
+                if worker.index == index {
+                    worker.push_local(link);
+                    return None;
+                }
+                Some(None)
+            }
+            // Not one of its workers: what is queued may end the runtime, so hold on to it first.
+            // SAFETY: alive, as promised.
+            _ => Some(Some(unsafe { hold(shared) })),
+        });
+        if let Some(_hold) = other {
+            // SAFETY: this thread is a worker of the runtime or holds a reference; the link is
+            // the caller's to queue.
+            unsafe {
+                if (*this).inbox.push(link) {
+                    (*this).unpark();
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// The runtime is alive.
+unsafe fn hold(shared: *const Shared) -> Arc<Shared> {
+    // SAFETY: as promised; the pointer came from an `Arc`.
+    unsafe {
+        Arc::increment_strong_count(shared);
+        Arc::from_raw(shared)
+    }
+}
+
+/// Makes `shared` the runtime of the running code until what is returned is dropped.
+pub(crate) fn enter(shared: Arc<Shared>) -> Entered {
+    let reactor = (!on_worker()).then(|| reactor::enter(shared.any_reactor()));
+    let before = context::with(|context| context.runtime.replace(Arc::as_ptr(&shared).cast()));
+    Entered { before, _shared: shared, _reactor: reactor }
+}
+
+/// See [`enter`].
+pub(crate) struct Entered {
+    before: *const (),
+    _shared: Arc<Shared>,
+    /// On a worker, sockets and timers stay with the worker's own reactor.
+    _reactor: Option<reactor::Entered>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        context::with(|context| context.runtime.set(self.before));
+    }
+}
+
+impl fmt::Debug for Entered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Entered")
+    }
+}
+
+/// Whether this thread is a worker of some runtime.
+pub(crate) fn on_worker() -> bool {
+    !context::with(|context| context.worker.get()).is_null()
+}
+
+pub(crate) const OUTSIDE: &str = "outside of a bifilar runtime: use bifilar::run, \
+                                  bifilar::block_on, #[bifilar::main] or Handle::enter";
+
+/// The runtime of the code on this thread.
+///
+/// # Panics
+/// If there is none.
+#[track_caller]
+pub(crate) fn expect_current() -> Arc<Shared> {
+    match Shared::current() {
+        Some(shared) => shared,
+        None => panic!("{OUTSIDE}"),
+    }
+}
+
+/// Spawns a task that stays on this worker.
+///
+/// # Panics
+/// On a thread that is no worker.
+#[track_caller]
+pub(crate) fn spawn_local<F: Future + 'static>(future: F, birth: Birth) -> JoinHandle<F::Output> {
+    let here =
+        Worker::with_current(|worker| worker.map(|worker| (worker.shared.clone(), worker.index)));
+    let Some((shared, index)) = here else {
+        panic!("spawn_local on a thread that is no worker: {OUTSIDE}")
+    };
+    // SAFETY: `'static`, and pinned to the worker of this thread.
+    unsafe { shared.spawn_unchecked(future, birth, Some(index), index) }
+}
+
+/// What a spawner says of a new task.
+pub(crate) struct Birth {
+    pub kind: TaskKind,
+    pub location: &'static Location<'static>,
+    pub name: Option<Box<str>>,
+    pub stack_class: Option<usize>,
+}
+
+impl Birth {
+    #[track_caller]
+    pub fn new(kind: TaskKind) -> Self {
+        Birth { kind, location: Location::caller(), name: None, stack_class: None }
+    }
+}
+
+/// The scheduler as task cells know it.
+pub(crate) struct Scheduler;
+
+impl Scheduler {
+    /// Queues a new task: behind the others, so that a loop that spawns doesn't turn them around.
+    fn born(task: TaskRef) {
+        Scheduler::queue(task, false);
+    }
+
+    /// Queues a task; `first`: it was woken by the running task, run it next.
+    fn queue(task: TaskRef, first: bool) {
+        // SAFETY: the caller owns the right to schedule, so the task isn't complete.
+        let header = unsafe { task.as_ref() };
+        let shared = header.scheduler.cast::<Shared>();
+        if let Some(pinned) = header.meta.pinned {
+            // SAFETY: the task isn't complete, so its runtime is alive; the right to queue it is
+            // ours.
+            unsafe {
+                let remote: *const Remote = &raw const (*shared).remotes[pinned as usize];
+                Remote::resume(remote, task.cast::<Link>());
+            }
+            return;
+        }
+        let queued = Worker::with_current(|worker| match worker {
+            Some(worker) if ptr::eq(Arc::as_ptr(&worker.shared), shared) => {
+                if first {
+                    worker.push_next(task);
+                } else {
+                    worker.push(task);
+                }
+                true
+            }
+            _ => false,
+        });
+        if !queued {
+            // SAFETY: the task isn't complete, so its runtime is alive.
+            let shared = unsafe { hold(shared) };
+            shared.injector.push(task);
+            match &*shared.remotes {
+                [only] => only.unpark(),
+                _ => shared.notify_one(),
+            }
+        }
+    }
+}
+
+// SAFETY: a task is queued where only workers of its runtime take it, pinned ones where only their
+// worker does; queues are emptied before a runtime ends.
+unsafe impl Schedule for Scheduler {
+    fn schedule(task: TaskRef) {
+        // Woken by a task, not by the reactor: likely its partner in a conversation.
+        let by_task = context::with(|context| context.task.get().is_some());
+        Scheduler::queue(task, by_task);
+    }
+
+    fn reschedule(task: TaskRef) {
+        Scheduler::queue(task, false);
+    }
+
+    fn finished(task: TaskRef) {
+        // SAFETY: it is still alive; `finished` is called by a worker of its runtime, or by the
+        // spawner, who holds a reference of the runtime.
+        let (shared, shard) = unsafe {
+            let header = task.as_ref();
+            (&*header.scheduler.cast::<Shared>(), header.meta.shard)
+        };
+        // SAFETY: it was inserted there when it was spawned, unless the registry was closed.
+        if unsafe { shared.remotes[shard as usize].registry.remove(task) } {
+            shared.look_whether_finished();
+        }
+    }
+
+    fn interrupt(stack: *mut ()) {
+        // SAFETY: only addresses of stack headers are noted, and those live for ever.
+        unsafe { &*stack.cast::<stack::StackHeader>() }.notify();
+    }
+}
+
+/// Where a `Fifo` of a worker holds tasks and stacks alike, `Link::kind` tells them apart.
+fn split(link: NonNull<Link>) -> Run {
+    // SAFETY: whoever popped the link owns it, so it is alive.
+    match unsafe { link.as_ref() }.kind {
+        cell::Kind::Task => Run::Task(link.cast()),
+        // SAFETY: just looked.
+        cell::Kind::Stack => Run::Stack(unsafe { stack::StackHeader::from_link(link) }),
+    }
+}
+
+/// What a worker runs next.
+enum Run {
+    Task(TaskRef),
+    Stack(&'static stack::StackHeader),
+}

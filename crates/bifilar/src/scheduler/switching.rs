@@ -1,0 +1,261 @@
+//! Standing on stacks: how a worker's loop leaves one, and comes back to one.
+//!
+//! ```text
+//!  thread's native stack ── drive ──► loop stack A: run_loop ─ poll(task) ─ … ─ wait
+//!                                                                              │ suspend
+//!            ┌─────────────────────────────────────────────────────────────────┤
+//!            ▼ a spare: enters run_loop afresh                                  ▼ or straight to
+//!     loop stack B: run_loop ─ poll … ─ next: "stack A"                 a stack that is ready
+//!            │ retire                                                          
+//!            └──► A continues in wait; B, which holds nothing, is a spare again
+//! ```
+//!
+//! A stack that stands at the top of its loop holds nothing worth keeping, so it is not suspended
+//! but *left for ever*: a spare is just a stack with nobody on it. It can't be given back while
+//! it is stood on; the next arrival does that (`retired`).
+//!
+//! **Invariant:** whoever arrives on a stack calls `arrive` before anything else.
+
+use super::{Run, stack::StackHeader, worker::Worker};
+use crate::{
+    cell::{Header, TaskRef},
+    context::{self, BUDGET, Seen, Suspend},
+    primitives::Ordering,
+};
+use bifilar_coroutine::raw::{self, Suspended};
+use std::{
+    cell::Cell,
+    ptr::{self, NonNull},
+    task::{RawWaker, RawWakerVTable, Waker},
+};
+
+/// Warm stacks that a worker keeps for itself.
+const MOST_SPARES: usize = 64;
+
+impl Suspend for StackHeader {
+    #[inline]
+    fn waker(&'static self) -> Waker {
+        // SAFETY: the vtable keeps `RawWaker`'s contract: headers live for ever and `notify` may be
+        // called from any thread.
+        unsafe { Waker::new(ptr::from_ref(self).cast(), &WAKER) }
+    }
+
+    #[inline]
+    fn observe(&self) -> Seen {
+        self.count.observe()
+    }
+
+    fn suspend(&'static self, seen: Seen) {
+        Worker::with_current(|worker| {
+            let worker = worker.expect("a stack runs on a worker");
+            worker.keep_a_spare();
+            if !self.count.begin_wait(seen) {
+                worker.push_local(NonNull::from(&self.link));
+            }
+            worker.leave(self);
+        });
+    }
+
+    fn yield_now(&'static self) {
+        Worker::with_current(|worker| {
+            let worker = worker.expect("a stack runs on a worker");
+            worker.keep_a_spare();
+            worker.push_local(NonNull::from(&self.link));
+            worker.leave(self);
+        });
+    }
+
+    fn notify_when_not_panicking(&'static self) {
+        Worker::with_current(|worker| {
+            worker.expect("a stack runs on a worker").deferred.borrow_mut().push(self);
+        });
+    }
+
+    fn address(&'static self) -> *mut () {
+        ptr::from_ref(self).cast_mut().cast()
+    }
+}
+
+static WAKER: RawWakerVTable =
+    RawWakerVTable::new(|stack| RawWaker::new(stack, &WAKER), wake_stack, wake_stack, |_| {});
+
+/// # Safety
+/// `stack` points to a `StackHeader`.
+unsafe fn wake_stack(stack: *const ()) {
+    // SAFETY: as promised; headers live for ever.
+    unsafe { &*stack.cast::<StackHeader>() }.notify();
+}
+
+impl Worker {
+    /// Makes sure that `leave` finds a stack for a new loop, before anything is irrevocable.
+    ///
+    /// # Panics
+    /// When the system has no memory for another stack.
+    fn keep_a_spare(&self) {
+        if self.spare.borrow().is_empty() {
+            match StackHeader::take(self.shared.config.stack_class) {
+                Ok(stack) => self.spare.borrow_mut().push(stack),
+                Err(error) => panic!("cannot wait: no memory for another stack: {error}"),
+            }
+        }
+    }
+
+    /// Suspends the stack it is called on, and returns when it is continued.
+    fn leave(&self, here: &'static StackHeader) {
+        let saved = context::with(context::Context::save);
+        let to = match self.next_stack() {
+            // It gave way, and nobody was waiting for its place.
+            Some(stack) if ptr::eq(stack, here) => {
+                return context::with(|context| context.restore(saved));
+            }
+            Some(stack) => continuation(stack),
+            None => {
+                let spare = self.spare.borrow_mut().pop().expect("kept by keep_a_spare");
+                self.new_loop(spare)
+            }
+        };
+        // SAFETY: `here` is what we stand on, and its header outlives the suspension; `to` is
+        // suspended on this thread, or new, and nobody else continues it: it was in this worker's
+        // queue, or is its spare.
+        unsafe { suspend_into(&here.suspended, to) };
+        self.arrive(here);
+        context::with(|context| context.restore(saved));
+    }
+
+    /// Leaves the stack it is called on for ever.
+    ///
+    /// # Safety
+    /// Nothing on this stack is needed any more; `to` is suspended on this thread, or new, and the
+    /// caller alone continues it.
+    unsafe fn retire(&self, here: &'static StackHeader, to: Suspended) -> ! {
+        self.retired.set(Some(here));
+        // SAFETY: as promised.
+        unsafe { raw::exit_to(to) }
+    }
+
+    /// On every arrival on a stack.
+    fn arrive(&self, here: &'static StackHeader) {
+        context::with(|context| context.stack.set(Some(here)));
+        self.recycle();
+    }
+
+    /// Gives back the stack that was left for ever.
+    pub fn recycle(&self) {
+        let Some(stack) = self.retired.take() else { return };
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < MOST_SPARES && stack.class() == self.shared.config.stack_class {
+            spare.push(stack);
+        } else {
+            stack.give_back();
+        }
+    }
+
+    /// A loop about to begin on an unused stack.
+    pub fn new_loop(&self, stack: &'static StackHeader) -> Suspended {
+        stack
+            .owner
+            .store(ptr::from_ref(&self.shared.remotes[self.index]).cast_mut(), Ordering::Relaxed);
+        let arg = ptr::from_ref(stack).cast_mut().cast();
+        // SAFETY: nobody uses this stack, and its memory stays for ever.
+        unsafe { raw::prepare(stack.stack.top(), loop_entry, arg) }
+    }
+
+    fn run_loop(&self, here: &'static StackHeader) -> ! {
+        loop {
+            match self.next() {
+                Some(Run::Task(task)) => match self.stack_for(task, here) {
+                    None => self.run_task(task),
+                    Some(stack) => {
+                        self.first.set(Some(task));
+                        let to = self.new_loop(stack);
+                        // SAFETY: this loop holds nothing; `to` is new.
+                        unsafe { self.retire(here, to) }
+                    }
+                },
+                Some(Run::Stack(stack)) => {
+                    let to = continuation(stack);
+                    // SAFETY: this loop holds nothing; the stack was in this worker's queue, so it
+                    // is suspended, and ours alone to continue.
+                    unsafe { self.retire(here, to) }
+                }
+                None => {
+                    let root = self.root.take().expect("the native stack is suspended in drive");
+                    // SAFETY: this loop holds nothing; `drive` suspended the root on this thread.
+                    unsafe { self.retire(here, root) }
+                }
+            }
+        }
+    }
+
+    /// Another stack to run this task on, if it asks for another class than this one's.
+    fn stack_for(&self, task: TaskRef, here: &'static StackHeader) -> Option<&'static StackHeader> {
+        // SAFETY: it was queued, so it is alive.
+        let wish = unsafe { task.as_ref() }.meta.stack_class;
+        let class = wish.unwrap_or(self.shared.config.stack_class);
+        if class == here.class() {
+            return None;
+        }
+        if wish.is_none()
+            && let Some(spare) = self.spare.borrow_mut().pop()
+        {
+            return Some(spare);
+        }
+        match StackHeader::take(class) {
+            Ok(stack) => Some(stack),
+            Err(error) => {
+                // Better on a stack of another size than not at all.
+                tracing::warn!(%error, size = class, "no memory for a stack of the size asked for");
+                None
+            }
+        }
+    }
+
+    fn run_task(&self, task: TaskRef) {
+        context::with(|context| {
+            context.task.set(Some(task));
+            context.budget.set(BUDGET);
+        });
+        // SAFETY: it came from a queue, which gives the right to one poll, and this worker may poll
+        // what stands in its queues.
+        unsafe { Header::poll(task) };
+        context::with(|context| context.task.set(None));
+    }
+}
+
+/// Where a suspended stack goes on.
+fn continuation(stack: &'static StackHeader) -> Suspended {
+    stack.suspended.take().expect("a queued stack is suspended")
+}
+
+/// # Safety
+/// The place outlives the suspension, and only this thread reads it; otherwise as `raw::switch`.
+unsafe fn suspend_into(place: &Cell<Option<Suspended>>, to: Suspended) {
+    // `Option<Suspended>` is one pointer wide (as its docs say), `Some` being the pointer itself.
+    const { assert!(size_of::<Option<Suspended>>() == size_of::<Suspended>()) };
+    // SAFETY: as promised; the place is written before anything else runs on this thread.
+    unsafe { raw::switch(place.as_ptr().cast::<Suspended>(), to) };
+}
+
+/// Suspends the native stack, and runs a loop on a stack of its own until it leaves.
+pub(super) fn run_on_stacks(worker: &Worker) {
+    worker.keep_a_spare();
+    let spare = worker.spare.borrow_mut().pop().expect("kept by keep_a_spare");
+    let to = worker.new_loop(spare);
+    // SAFETY: `to` is new; the worker lives until its thread has left it.
+    unsafe { suspend_into(&worker.root, to) };
+    worker.recycle();
+}
+
+/// Where a new loop stack begins.
+///
+/// # Safety
+/// `stack` points to the header of the stack this runs on, and this thread has a worker.
+unsafe extern "C" fn loop_entry(stack: *mut ()) -> ! {
+    // SAFETY: as promised; headers live for ever.
+    let here: &'static StackHeader = unsafe { &*stack.cast::<StackHeader>() };
+    let worker = context::with(|context| context.worker.get()).cast::<Worker>();
+    // SAFETY: as promised; `drive` frees a worker only after its last loop was left.
+    let worker = unsafe { &*worker };
+    worker.arrive(here);
+    worker.run_loop(here)
+}

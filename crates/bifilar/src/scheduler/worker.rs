@@ -1,0 +1,317 @@
+//! A worker: the part of it that only its own thread touches, and what it runs next.
+//!
+//! Order of search: the inbox is emptied into the local queue; then the task woken last (`next`, three times in a row at most, so that two tasks in
+//! conversation can't starve the others), then the local queue and the stealable queue in turns,
+//! then the injector, the event queue, the queues of others; then sleep. Every [`EVENT_INTERVAL`]
+//! ticks the event queue and the injector have their turn in any case.
+//!
+//! **Invariant:** nothing here stays borrowed while a task is polled, since the loop's frame may be
+//! suspended under it; fields are cells, and borrows last for one statement.
+
+use super::{Run, Shared, split, stack::StackHeader};
+use crate::{
+    cell::{Fifo, Link, TaskRef},
+    context,
+    primitives::Ordering,
+    reactor::TurnBuffer,
+};
+use bifilar_coroutine::raw::Suspended;
+use std::{
+    cell::{Cell, RefCell},
+    ptr::{self, NonNull},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Ticks between two looks at the event queue and the injector: Go's and tokio's figure, a prime
+/// so that it doesn't beat in time with the program.
+const EVENT_INTERVAL: u32 = 61;
+
+/// How often in a row the task woken last may jump the queue; tokio's figure.
+const MOST_JUMPS: u32 = 3;
+
+pub(super) struct Worker {
+    pub shared: Arc<Shared>,
+    pub index: usize,
+    /// Woken stacks and tasks that only this worker may run.
+    local: RefCell<Fifo>,
+    tick: Cell<u32>,
+    jumps: Cell<u32>,
+    searching: Cell<bool>,
+    turn: RefCell<Option<TurnBuffer>>,
+    random: Cell<u32>,
+    /// When to give up waiting for unfinished tasks, during shutdown.
+    pub deadline: Cell<Option<Instant>>,
+
+    // What `switching` needs.
+    /// Where the thread's native stack is suspended.
+    pub root: Cell<Option<Suspended>>,
+    /// Warm stacks of the default class.
+    pub spare: RefCell<Vec<&'static StackHeader>>,
+    /// A stack that was just left for ever, and could not be given back while it was stood on.
+    pub retired: Cell<Option<&'static StackHeader>>,
+    /// A task that needs another class of stack: the first thing a new loop stack runs.
+    pub first: Cell<Option<TaskRef>>,
+    /// Cancelled stacks that can't unwind while another one of this thread does.
+    pub deferred: RefCell<Vec<&'static StackHeader>>,
+}
+
+impl Worker {
+    pub fn new(shared: Arc<Shared>, index: usize) -> Self {
+        Worker {
+            shared,
+            index,
+            local: RefCell::new(Fifo::new()),
+            tick: Cell::new(0),
+            jumps: Cell::new(0),
+            searching: Cell::new(false),
+            turn: RefCell::new(None),
+            random: Cell::new(0x9E37_79B9 ^ (index as u32 + 1)),
+            deadline: Cell::new(None),
+            root: Cell::new(None),
+            spare: RefCell::new(Vec::new()),
+            retired: Cell::new(None),
+            first: Cell::new(None),
+            deferred: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// The worker of this thread, if it has one.
+    #[inline]
+    pub fn with_current<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
+        let worker = context::with(|context| context.worker.get()).cast::<Worker>();
+        // SAFETY: `drive` sets it to a worker that it frees only after it has reset it.
+        f(unsafe { worker.as_ref() })
+    }
+
+    fn remote(&self) -> &super::Remote {
+        &self.shared.remotes[self.index]
+    }
+
+    /// Queues what only this worker may run.
+    pub fn push_local(&self, link: NonNull<Link>) {
+        // SAFETY: the caller owns the right to queue it, so it is alive and in no other queue.
+        unsafe { self.local.borrow_mut().push(link) };
+    }
+
+    /// Queues a task for any worker.
+    pub fn push(&self, task: TaskRef) {
+        self.remote().queue.push(task);
+        self.shared.notify_one();
+    }
+
+    /// Queues a task to run as soon as the running one ends or waits.
+    ///
+    /// Nobody is woken to steal it: moving it to another core would cost more than it saves.
+    pub fn push_next(&self, task: TaskRef) {
+        let before = self.remote().next.swap(task.as_ptr(), Ordering::AcqRel);
+        if let Some(before) = NonNull::new(before) {
+            self.push(before);
+        }
+    }
+
+    /// What to run next; waits for it. `None`: go back to the native stack.
+    pub fn next(&self) -> Option<Run> {
+        if let Some(task) = self.first.take() {
+            return Some(Run::Task(task));
+        }
+        loop {
+            let tick = self.tick.get().wrapping_add(1);
+            self.tick.set(tick);
+            self.take_inbox();
+            if tick.is_multiple_of(EVENT_INTERVAL) {
+                self.look_around();
+            }
+            if self.must_leave() {
+                self.found();
+                return None;
+            }
+            if let Some(run) = self.take(tick) {
+                self.found();
+                return Some(run);
+            }
+            self.find_work();
+        }
+    }
+
+    /// A stack that is next in turn, for one that is about to be suspended: saves a detour over a
+    /// loop. `None`: let a loop decide.
+    pub fn next_stack(&self) -> Option<&'static StackHeader> {
+        let tick = self.tick.get().wrapping_add(1);
+        if tick.is_multiple_of(EVENT_INTERVAL) || self.must_leave() {
+            return None;
+        }
+        let remote = self.remote();
+        if !remote.next.load(Ordering::Relaxed).is_null()
+            || !remote.inbox.is_empty()
+            || (tick.is_multiple_of(2) && !remote.queue.is_empty())
+        {
+            return None;
+        }
+        let mut local = self.local.borrow_mut();
+        match split(local.front()?) {
+            Run::Stack(stack) => {
+                local.pop();
+                self.tick.set(tick);
+                Some(stack)
+            }
+            Run::Task(_) => None,
+        }
+    }
+
+    /// The next of what is queued here.
+    fn take(&self, tick: u32) -> Option<Run> {
+        let remote = self.remote();
+        if !remote.next.load(Ordering::Relaxed).is_null()
+            && let Some(task) = NonNull::new(remote.next.swap(ptr::null_mut(), Ordering::AcqRel))
+        {
+            if self.jumps.get() < MOST_JUMPS {
+                self.jumps.set(self.jumps.get() + 1);
+                return Some(Run::Task(task));
+            }
+            self.push(task);
+        }
+        self.jumps.set(0);
+        let local = || self.local.borrow_mut().pop().map(split);
+        let queue = || remote.queue.pop().map(Run::Task);
+        if tick.is_multiple_of(2) { queue().or_else(local) } else { local().or_else(queue) }
+    }
+
+    /// What has its turn however much else there is to do.
+    fn look_around(&self) {
+        self.retry_deferred();
+        self.turn(Some(Duration::ZERO));
+        if let Some(task) = self.remote().queue.pop_from(&self.shared.injector) {
+            self.remote().queue.push(task);
+        }
+    }
+
+    /// Fills the own queues, or sleeps.
+    fn find_work(&self) {
+        self.retry_deferred();
+        self.take_inbox();
+        let remote = self.remote();
+        if let Some(task) = remote.queue.pop_from(&self.shared.injector) {
+            remote.queue.push(task);
+        }
+        if self.has_work() {
+            return;
+        }
+        if self.shared.remotes.len() > 1 {
+            self.turn(Some(Duration::ZERO));
+            if self.has_work() || self.steal() {
+                return;
+            }
+        }
+        self.sleep();
+    }
+
+    fn has_work(&self) -> bool {
+        let remote = self.remote();
+        !self.local.borrow().is_empty()
+            || !remote.queue.is_empty()
+            || !remote.inbox.is_empty()
+            || !remote.next.load(Ordering::Relaxed).is_null()
+    }
+
+    /// Cancelled stacks that could not unwind while another one did.
+    fn retry_deferred(&self) {
+        if !self.deferred.borrow().is_empty() && !std::thread::panicking() {
+            let deferred = self.deferred.take();
+            deferred.into_iter().for_each(StackHeader::notify);
+        }
+    }
+
+    fn take_inbox(&self) {
+        let remote = self.remote();
+        if !remote.inbox.is_empty() {
+            remote.inbox.take(&mut self.local.borrow_mut());
+        }
+    }
+
+    fn turn(&self, timeout: Option<Duration>) {
+        // Taken out for the length of the turn: wakers are called there, and they may be anything.
+        let mut buffer = self.turn.take().unwrap_or_else(TurnBuffer::new);
+        self.remote().reactor.turn(&mut buffer, timeout);
+        self.turn.replace(Some(buffer));
+    }
+
+    /// Takes work from another worker, or from the injector.
+    fn steal(&self) -> bool {
+        if !self.searching.get() {
+            if !self.shared.idle.start_searching() {
+                return false;
+            }
+            self.searching.set(true);
+        }
+        let remotes = &self.shared.remotes;
+        let start = self.random(remotes.len());
+        for i in 0..remotes.len() {
+            let other = &remotes[(start + i) % remotes.len()];
+            if other.index == self.index {
+                continue;
+            }
+            let stolen = self.remote().queue.steal_from(&other.queue).or_else(|| {
+                NonNull::new(other.next.load(Ordering::Relaxed))
+                    .and_then(|_| NonNull::new(other.next.swap(ptr::null_mut(), Ordering::AcqRel)))
+            });
+            if let Some(task) = stolen {
+                self.remote().queue.push(task);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Xorshift (Marsaglia 2003): whom to rob first.
+    fn random(&self, below: usize) -> usize {
+        let mut x = self.random.get();
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        self.random.set(x);
+        x as usize % below
+    }
+
+    /// This worker has found something to do.
+    fn found(&self) {
+        if self.searching.replace(false)
+            && let Some(worker) = self.shared.idle.stop_searching()
+        {
+            self.shared.remotes[worker].unpark();
+        }
+    }
+
+    /// Sleeps in the event queue until there is something to do. See [`super::idle`].
+    fn sleep(&self) {
+        let remote = self.remote();
+        let crowd = self.shared.remotes.len() > 1;
+        if crowd {
+            self.shared.idle.park(self.index, self.searching.replace(false));
+        }
+        let work_elsewhere = crowd
+            && (!self.shared.injector.is_empty()
+                || self.shared.remotes.iter().any(|other| !other.queue.is_empty()));
+        if !work_elsewhere && remote.parking.prepare() {
+            let timeout =
+                self.deadline.get().map(|at| at.saturating_duration_since(Instant::now()));
+            // The last look at what `unpark` announces: the token may have been left before.
+            if remote.inbox.is_empty() && !self.must_leave() && self.shared.injector.is_empty() {
+                self.turn(timeout);
+            }
+            remote.parking.finish();
+        }
+        if crowd && self.shared.idle.unpark(self.index) {
+            self.searching.set(true);
+        }
+    }
+
+    /// Whether the loop shall return to the native stack.
+    fn must_leave(&self) -> bool {
+        self.remote().leave.load(Ordering::Relaxed)
+            || self.shared.is_finished()
+            || self.deadline.get().is_some_and(|deadline| {
+                self.tick.get().is_multiple_of(EVENT_INTERVAL) && deadline <= Instant::now()
+            })
+    }
+}

@@ -1,0 +1,151 @@
+//! `wait`: any future, finished here and now, at any depth of any task.
+//!
+//! ```text
+//!            ┌─ poll ──► Ready ─────────────────────────────► the value
+//!   observe ─┤
+//!            └─ poll ──► Pending ─► cancelled? ─► unwind
+//!                  ▲                    │ no
+//!                  │                    ▼
+//!                  └── resumed ◄── suspend the stack (on a worker)
+//!                                  park the thread   (elsewhere)
+//! ```
+//!
+//! On a worker the *stack* is suspended, and the worker goes on with other tasks on another one;
+//! elsewhere the thread is parked. Which of the two is decided by what [`context`] knows, so that
+//! code that waits needn't know where it runs.
+//!
+//! What it deliberately does not do: know the scheduler. A stack is a `&dyn Suspend` to it.
+
+mod event_count;
+mod iter;
+mod thread;
+
+pub(crate) use event_count::EventCount;
+pub use iter::{WaitIter, WaitIterator};
+
+use crate::{
+    cell::CancelUnwind,
+    context::{self, Suspend},
+    primitives::Ordering,
+};
+use std::{
+    future::{Future, IntoFuture},
+    panic::resume_unwind,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+};
+
+/// Finishes any future in blocking style.
+///
+/// Implemented for everything that can be awaited.
+pub trait Wait: IntoFuture {
+    /// Runs the future to its end and returns its output: `.await` for where you can't await.
+    ///
+    /// Legal everywhere: in a fiber, and at any depth of an async task's `poll` — in a `Drop`, an
+    /// iterator, a callback of a sync library. There it suspends the *stack*; the worker goes on
+    /// with other tasks. Outside of a runtime and on threads of the blocking pool it parks the
+    /// thread.
+    ///
+    /// What stands on the same stack waits as well: other branches of a `join!` or `select!` that
+    /// the same task polls stand still meanwhile.
+    ///
+    /// # Cancellation
+    /// When the task is cancelled ([`JoinHandle::cancel`](crate::JoinHandle::cancel)) and the
+    /// future isn't ready, it is dropped and the stack unwinds from here, running destructors.
+    /// Destructors may wait: nothing unwinds out of a `wait` while its task is already unwinding.
+    ///
+    /// # Panics
+    /// If the future panics. A future that needs a reactor (a socket, a timer) panics or fails
+    /// outside of a runtime, and its message says so.
+    ///
+    /// ```
+    /// use bifilar::{Wait, fiber, time::sleep};
+    /// use std::time::Duration;
+    ///
+    /// bifilar::run(|| {
+    ///     sleep(Duration::from_millis(1)).wait();
+    ///     let answer = fiber::spawn(|| 42);
+    ///     assert_eq!(async { answer.await.unwrap() + 1 }.wait(), 43);
+    /// });
+    /// ```
+    fn wait(self) -> Self::Output;
+}
+
+impl<F: IntoFuture> Wait for F {
+    #[inline]
+    fn wait(self) -> Self::Output {
+        let future = pin!(self.into_future());
+        match context::with(|context| context.stack.get()) {
+            Some(stack) => on_stack(stack, future),
+            None => thread::park_until_ready(future),
+        }
+    }
+}
+
+#[inline]
+fn on_stack<F: Future>(stack: &'static dyn Suspend, mut future: Pin<&mut F>) -> F::Output {
+    let waker = stack.waker();
+    let mut cx = Context::from_waker(&waker);
+    loop {
+        let seen = stack.observe();
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            // A future of foreign make doesn't know our budget: spend for it here, so that a fiber
+            // that always finds something ready lets others run all the same.
+            if !context::spend() {
+                stack.yield_now();
+            }
+            return output;
+        }
+        unwind_if_cancelled(stack);
+        stack.suspend(seen);
+    }
+}
+
+/// Lets other tasks of this worker run; off a worker, other threads.
+pub(crate) fn yield_stack() {
+    match context::with(|context| context.stack.get()) {
+        Some(stack) => {
+            unwind_if_cancelled(stack);
+            stack.yield_now();
+        }
+        None => std::thread::yield_now(),
+    }
+}
+
+/// Unwinds if the current task has been cancelled and nothing holds that off.
+///
+/// The stack is published in the task's header *before* CANCELLED is read, and `cancel` sets
+/// CANCELLED before it reads the stack (all four SeqCst): one of the two sees the other. A cancel
+/// that comes later still finds the stack and notifies it, and then `suspend` doesn't sleep, since
+/// `seen` is older.
+#[inline]
+fn unwind_if_cancelled(stack: &'static dyn Suspend) {
+    let Some(task) = context::with(|context| context.task.get()) else { return };
+    // SAFETY: the task being polled is alive.
+    let header = unsafe { task.as_ref() };
+    let here = stack.address();
+    if header.stack.load(Ordering::Relaxed) != here {
+        header.stack.store(here, Ordering::SeqCst);
+    }
+    if header.state.is_cancelled() && context::with(|context| context.shields.get() == 0) {
+        raise_cancellation(stack);
+    }
+}
+
+#[cold]
+fn raise_cancellation(stack: &'static dyn Suspend) {
+    if cfg!(panic = "abort") {
+        // Stacks can't be unwound; the cancellation takes effect at the next `.await`.
+        return;
+    }
+    if std::thread::panicking() {
+        // This stack is unwinding already; or another stack of this thread is suspended in the
+        // middle of it, which std's count per thread can't tell apart. Try again when no stack is.
+        stack.notify_when_not_panicking();
+        return;
+    }
+    // A loop that catches this and waits again, for ever, shall not have the worker for itself.
+    stack.yield_now();
+    // Not a panic: the hook prints nothing. The task's base tells it by its type.
+    resume_unwind(Box::new(CancelUnwind));
+}

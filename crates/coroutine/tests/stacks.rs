@@ -1,0 +1,186 @@
+//! Stacks: sizes, number, reuse, and what guards them.
+
+mod child;
+
+use std::{io::ErrorKind, os::unix::process::ExitStatusExt, thread};
+
+use bifilar_coroutine::{
+    Coroutine, CoroutineState,
+    stack::{DEFAULT_SIZE, GuardKind, MAX_SIZE, MIN_SIZE, Stack, guard_kind},
+};
+use child::Side;
+
+const PAGE: usize = 4096;
+
+#[test]
+fn sizes() {
+    let cases = [
+        (0, MIN_SIZE),
+        (1, MIN_SIZE),
+        (4095, MIN_SIZE),
+        (4096, MIN_SIZE),
+        (4097, MIN_SIZE),
+        (MIN_SIZE - 1, MIN_SIZE),
+        (MIN_SIZE, MIN_SIZE),
+        (MIN_SIZE + 1, 2 * MIN_SIZE),
+        (65_535, 65_536),
+        (65_536, 65_536),
+        (65_537, 131_072),
+        (DEFAULT_SIZE, DEFAULT_SIZE),
+        (1 << 20, 1 << 20),
+        ((1 << 26) + 1, 1 << 27),
+        (MAX_SIZE - 1, MAX_SIZE),
+        (MAX_SIZE, MAX_SIZE),
+    ];
+    for (wish, reserved) in cases {
+        let stack = Stack::new(wish).unwrap();
+        assert_eq!(stack.reserved(), reserved, "{wish}");
+        let (top, limit) = (stack.top().as_ptr().addr(), stack.limit().as_ptr().addr());
+        assert_eq!((top % 16, limit % PAGE), (0, 0), "{wish}");
+        assert_eq!(stack.size(), top - limit, "{wish}");
+        let lost = reserved - stack.size();
+        assert!((PAGE..PAGE + 2048).contains(&lost), "{wish}: {lost} lost");
+    }
+    for wish in [MAX_SIZE + 1, isize::MAX as usize, usize::MAX - 4095, usize::MAX] {
+        let error = Stack::new(wish).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{wish}");
+        assert!(error.to_string().contains(&wish.to_string()));
+    }
+}
+
+#[test]
+fn every_byte_is_usable() {
+    for size in [MIN_SIZE, DEFAULT_SIZE] {
+        let stack = Stack::new(size).unwrap();
+        // SAFETY: the memory is ours and nothing runs on it.
+        unsafe { stack.limit().write_bytes(0xAA, stack.size()) };
+    }
+}
+
+#[test]
+fn tops_are_coloured() {
+    let stacks: Vec<_> = (0..64).map(|_| Stack::new(1 << 22).unwrap()).collect();
+    let mut colours: Vec<_> = stacks.iter().map(|stack| stack.top().addr().get() % PAGE).collect();
+    colours.sort_unstable();
+    colours.dedup();
+    assert_eq!(colours.len(), 32);
+    assert!(colours.iter().all(|colour| colour % 64 == 0));
+}
+
+#[test]
+fn the_last_one_given_back_is_the_first_taken() {
+    // A class that no other test of this process uses, so that none takes ours.
+    const SIZE: usize = 1 << 19;
+    let stacks: Vec<_> = (0..100).map(|_| Stack::new(SIZE).unwrap()).collect();
+    let tops: Vec<_> = stacks.iter().map(Stack::top).collect();
+    for stack in stacks {
+        drop(stack);
+    }
+    let again: Vec<_> = (0..100).map(|_| Stack::new(SIZE).unwrap()).collect();
+    let mut reused: Vec<_> = again.iter().map(Stack::top).collect();
+    // The few that stayed warm come first, in reverse, and then the others, in reverse.
+    assert_eq!(reused[0], tops[15]);
+    assert_eq!(reused[16], tops[99]);
+    let mut tops = tops;
+    tops.sort_unstable();
+    reused.sort_unstable();
+    assert_eq!(reused, tops);
+}
+
+#[test]
+fn discarding_keeps_the_topmost_page() {
+    let stack = Stack::new(1 << 21).unwrap();
+    // SAFETY: the memory is ours and nothing runs on it.
+    unsafe {
+        stack.top().sub(1).write(1);
+        stack.limit().write(1);
+        stack.top().sub(3 * PAGE).write(1);
+        stack.discard();
+        assert_eq!(stack.top().sub(1).read(), 1);
+        assert_eq!(stack.limit().read(), 0);
+        assert_eq!(stack.top().sub(3 * PAGE).read(), 0);
+    }
+}
+
+#[test]
+fn stacks_travel_between_threads() {
+    let stacks: Vec<_> = (0..8).map(|_| Stack::new(DEFAULT_SIZE).unwrap()).collect();
+    thread::scope(|scope| {
+        for stack in stacks {
+            scope.spawn(move || {
+                let mut coroutine = Coroutine::with_stack(stack, |suspender, n: u32| {
+                    suspender.suspend(n);
+                });
+                assert_eq!(coroutine.resume(1), CoroutineState::Yielded(1));
+                drop(coroutine);
+                for n in 0..1000 {
+                    let mut short: Coroutine<u32, (), u32> = Coroutine::new(|_, n| n);
+                    assert_eq!(short.resume(n), CoroutineState::Returned(n));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_hundred_thousand_at_once() {
+    // mprotect guards end at about 32,000 by default.
+    let count = match guard_kind() {
+        GuardKind::Madvise => 100_000,
+        GuardKind::Mprotect => 20_000,
+    };
+    let mut coroutines: Vec<_> = (0..count)
+        .map(|n| {
+            let mut coroutine: Coroutine<usize, usize, usize> =
+                Coroutine::new(move |suspender, a| n + suspender.suspend(n + a));
+            assert_eq!(coroutine.resume(1), CoroutineState::Yielded(n + 1));
+            coroutine
+        })
+        .collect();
+    for (n, coroutine) in coroutines.iter_mut().enumerate() {
+        assert_eq!(coroutine.resume(2), CoroutineState::Returned(n + 2));
+    }
+    if guard_kind() == GuardKind::Madvise {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
+        assert!(maps < 1_000, "{maps} mappings");
+    }
+}
+
+#[test]
+fn guards_end_the_process() {
+    fn recurse(n: u64) -> u64 {
+        let ballast = std::hint::black_box([n; 16]);
+        if n == u64::MAX { 0 } else { 1 + recurse(n + 1) + ballast[3] }
+    }
+    let case = match child::side() {
+        Side::Child(case) => case,
+        Side::Parent => {
+            for case in ["recursion", "large frame", "below the limit", "neighbour"] {
+                let output = child::run("guards_end_the_process", case);
+                assert_eq!(output.status.signal(), Some(libc::SIGSEGV), "{case}: {output:?}");
+            }
+            return;
+        }
+    };
+    // A neighbour on either side, so that what lies beyond the guard is accessible.
+    let stacks: Vec<_> = (0..3).map(|_| Stack::new(DEFAULT_SIZE).unwrap()).collect();
+    match &*case {
+        "recursion" => {
+            let mut coroutine: Coroutine<u64, (), u64> = Coroutine::new(|_, n| recurse(n));
+            coroutine.resume(0);
+        }
+        "large frame" => {
+            // Three times the stack in one frame: the compiler probes each page on the way.
+            let mut coroutine: Coroutine<u8, (), u8> = Coroutine::new(|_, n| {
+                let frame = std::hint::black_box([n; 3 * DEFAULT_SIZE]);
+                frame[1]
+            });
+            coroutine.resume(0);
+        }
+        // SAFETY: not sound at all; the guard is what is tested.
+        "below the limit" => unsafe { stacks[1].limit().sub(1).write_volatile(0) },
+        // SAFETY: as above: the lowest byte of the guard.
+        "neighbour" => unsafe { stacks[1].limit().sub(PAGE).write_volatile(0) },
+        _ => unreachable!(),
+    }
+}

@@ -1,0 +1,210 @@
+//! The steps of a check: a table of names and functions, and the loop that runs and times them.
+//!
+//! A step says nothing when it is content, beyond what the tool it calls prints. A step that fails
+//! ends the run, and its message says how to repeat that step alone.
+
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+    time::Instant,
+};
+
+use crate::{crates, layers};
+
+/// One thing that can be checked.
+#[derive(Debug)]
+pub struct Step {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// One line for `cargo xtask help`.
+    pub about: &'static str,
+    /// Whether `cargo xtask check` includes it.
+    pub in_check: bool,
+    run: fn() -> Result<(), String>,
+}
+
+/// All steps, in the order in which `check` runs them: cheap ones first.
+pub const STEPS: &[Step] = &[
+    Step { name: "fmt", about: "sources are formatted", in_check: true, run: fmt },
+    Step { name: "clippy", about: "no compiler or clippy warning", in_check: true, run: clippy },
+    Step {
+        name: "layers",
+        about: "modules and crates import only what stands below them",
+        in_check: true,
+        run: layers,
+    },
+    Step { name: "test", about: "unit and integration tests", in_check: true, run: test },
+    Step { name: "doctest", about: "examples in the documentation", in_check: true, run: doctest },
+    Step { name: "docs", about: "documentation builds without warning", in_check: true, run: docs },
+    Step {
+        name: "loom",
+        about: "models of the lock-free protocols, every interleaving (release build)",
+        in_check: false,
+        run: loom,
+    },
+    Step {
+        name: "bench",
+        about: "the benchmark workspace compiles (does not run it)",
+        in_check: false,
+        run: bench,
+    },
+    Step {
+        name: "deny",
+        about: "licences, bans and sources of dependencies (needs cargo-deny)",
+        in_check: false,
+        run: deny,
+    },
+    Step {
+        name: "advisories",
+        about: "known vulnerabilities (needs cargo-deny and the advisory database)",
+        in_check: false,
+        run: advisories,
+    },
+];
+
+/// Runs `steps` one after the other until one fails.
+pub fn run(steps: &[&'static Step]) -> ExitCode {
+    let begin = Instant::now();
+    for (index, step) in steps.iter().enumerate() {
+        eprintln!("── {} ({}/{}): {}", step.name, index + 1, steps.len(), step.about);
+        let step_begin = Instant::now();
+        let result = (step.run)();
+        let seconds = step_begin.elapsed().as_secs_f64();
+        if let Err(message) = result {
+            eprintln!("── {} FAILED after {seconds:.1} s: {message}", step.name);
+            eprintln!("   again, alone: cargo xtask {}", step.name);
+            return ExitCode::FAILURE;
+        }
+        eprintln!("── {} passed in {seconds:.1} s", step.name);
+    }
+    eprintln!("── all {} steps passed in {:.1} s", steps.len(), begin.elapsed().as_secs_f64());
+    ExitCode::SUCCESS
+}
+
+fn fmt() -> Result<(), String> {
+    call(cargo("fmt").args(["--all", "--check"]))
+        .map_err(|error| format!("{error} (`cargo fmt --all` formats everything)"))
+}
+
+fn clippy() -> Result<(), String> {
+    call(cargo("clippy").args(["--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+fn layers() -> Result<(), String> {
+    let mut faults = layers::check(&root())?;
+    faults.extend(crates::check(&metadata()?)?);
+    if faults.is_empty() {
+        return Ok(());
+    }
+    for fault in &faults {
+        eprintln!("{fault}");
+    }
+    Err(format!("{} imports against the layering", faults.len()))
+}
+
+fn test() -> Result<(), String> {
+    call(cargo("test").args(["--workspace", "--lib", "--bins", "--tests", "--examples"]))
+}
+
+fn doctest() -> Result<(), String> {
+    call(cargo("test").args(["--workspace", "--doc"]))
+}
+
+fn docs() -> Result<(), String> {
+    let flags = with_flag("RUSTDOCFLAGS", "-D warnings");
+    call(cargo("doc").args(["--workspace", "--no-deps"]).env("RUSTDOCFLAGS", flags))
+}
+
+/// Loom replaces the atomics of the whole crate, so it has a target directory of its own: a plain
+/// build afterwards need not start again. The release profile optimises across crates for minutes;
+/// models don't gain by it.
+fn loom() -> Result<(), String> {
+    let target = target_directory()?.join("loom");
+    call(
+        cargo("test")
+            .args(["--package", "bifilar", "--release", "--lib", "loom"])
+            .env("CARGO_TARGET_DIR", target)
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
+            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+            .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
+            .env("RUSTFLAGS", with_flag("RUSTFLAGS", "--cfg loom")),
+    )
+}
+
+fn bench() -> Result<(), String> {
+    call(cargo("check").args(["--locked", "--all-targets", "--manifest-path", "bench/Cargo.toml"]))
+}
+
+fn deny() -> Result<(), String> {
+    cargo_deny(&["bans", "licenses", "sources"])
+}
+
+fn advisories() -> Result<(), String> {
+    cargo_deny(&["advisories"])
+}
+
+fn cargo_deny(checks: &[&str]) -> Result<(), String> {
+    let installed = cargo("deny")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !installed {
+        return Err("cargo-deny is not installed; `cargo install cargo-deny --locked` builds it"
+            .to_string());
+    }
+    call(cargo("deny").args(["--workspace", "check"]).args(checks))
+}
+
+/// What cargo knows about the crates of this workspace, without their dependencies.
+fn metadata() -> Result<serde_json::Value, String> {
+    let output = cargo("metadata")
+        .args(["--no-deps", "--format-version", "1"])
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("cargo metadata: {error}"))?;
+    serde_json::from_slice(&output.stdout).map_err(|error| format!("cargo metadata: {error}"))
+}
+
+fn target_directory() -> Result<PathBuf, String> {
+    let metadata = metadata()?;
+    metadata["target_directory"]
+        .as_str()
+        .map(PathBuf::from)
+        .ok_or_else(|| "cargo metadata names no target directory".to_string())
+}
+
+/// The value of the variable `name` with `flag` at its end.
+fn with_flag(name: &str, flag: &str) -> OsString {
+    let mut flags = env::var_os(name).unwrap_or_default();
+    if !flags.is_empty() {
+        flags.push(" ");
+    }
+    flags.push(flag);
+    flags
+}
+
+/// The repository's root, in which every command runs.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask has a parent").to_path_buf()
+}
+
+fn cargo(subcommand: &str) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.arg(subcommand).current_dir(root());
+    command
+}
+
+/// Runs a command with our own output streams; an error says what was run.
+fn call(command: &mut Command) -> Result<(), String> {
+    let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+    let line = format!("cargo {}", words.join(" "));
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("`{line}`: {status}")),
+        Err(error) => Err(format!("`{line}` did not start: {error}")),
+    }
+}
