@@ -45,7 +45,7 @@ const SENDER_WAITS: usize = 1 << 4;
 /// A sender and a receiver of one message.
 ///
 /// ```
-/// # pollster::block_on(async {
+/// # bifilar::block_on(async {
 /// let (sender, receiver) = bifilar::sync::oneshot::channel();
 /// std::thread::spawn(move || sender.send(6 * 7));
 /// assert_eq!(receiver.await, Ok(42));
@@ -189,7 +189,7 @@ impl<T> Sender<T> {
     /// gone. So a sender can give up work that has become pointless.
     ///
     /// ```
-    /// # pollster::block_on(async {
+    /// # bifilar::block_on(async {
     /// let (mut sender, receiver) = bifilar::sync::oneshot::channel::<u32>();
     /// drop(receiver);
     /// sender.closed().await;

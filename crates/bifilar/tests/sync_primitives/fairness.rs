@@ -72,6 +72,22 @@ fn waiters_keep_their_order() {
 }
 
 #[test]
+fn each_permit_calls_one_more() {
+    let semaphore = Semaphore::new(0);
+    let waiters: Vec<_> = (0..4).map(|_| waiting(semaphore.acquire(), 1)).collect();
+    for n in 1..=4 {
+        semaphore.add_permits(1);
+        assert_eq!(waiters.iter().map(Polled::rings).sum::<usize>(), n);
+    }
+    // None of them has polled; a guard given back is no different.
+    let semaphore = Semaphore::new(2);
+    let guards = [semaphore.try_acquire().unwrap(), semaphore.try_acquire().unwrap()];
+    let waiters = [waiting(semaphore.acquire(), 1), waiting(semaphore.acquire(), 1)];
+    drop(guards);
+    assert_eq!(waiters.each_ref().map(Polled::rings), [1, 1]);
+}
+
+#[test]
 fn no_reader_passes_a_writer_that_stands_first() {
     let lock = RwLock::new(());
     let first = lock.try_read().unwrap();

@@ -1,10 +1,10 @@
 //! Many threads, every count accounted for. Threads block on the futures, so every lock and
 //! channel is shared by tasks that really run at the same time.
 
+use crate::support::block_on;
 use bifilar::sync::{
     Barrier, Mutex, Notify, OnceCell, RwLock, Semaphore, broadcast, channel, watch,
 };
-use pollster::block_on;
 use std::{
     future::Future,
     pin::pin,

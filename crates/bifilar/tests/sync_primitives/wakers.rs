@@ -75,7 +75,7 @@ fn a_waiter_can_move_to_another_thread_between_polls() {
     let (_, waker) = Bell::new();
     assert!(first.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     std::thread::scope(|s| {
-        s.spawn(move || *pollster::block_on(first) += 1);
+        s.spawn(move || *crate::support::block_on(first) += 1);
         drop(guard);
     });
     assert_eq!(mutex.into_inner(), 1);
