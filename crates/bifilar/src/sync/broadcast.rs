@@ -43,7 +43,7 @@ use std::{
 /// ```
 /// use bifilar::sync::broadcast;
 ///
-/// # pollster::block_on(async {
+/// # bifilar::block_on(async {
 /// let (sender, mut anna) = broadcast::channel(16);
 /// let mut berta = sender.subscribe();
 /// sender.send("hello").unwrap();
@@ -58,7 +58,7 @@ use std::{
 /// ```
 /// use bifilar::sync::broadcast::{self, RecvError};
 ///
-/// # pollster::block_on(async {
+/// # bifilar::block_on(async {
 /// let (sender, mut receiver) = broadcast::channel(2);
 /// for n in 0..5 {
 ///     sender.send(n).unwrap();

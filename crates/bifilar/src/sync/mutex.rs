@@ -27,7 +27,7 @@ use std::{
 ///
 /// static HITS: Mutex<u32> = Mutex::new(0);
 ///
-/// # pollster::block_on(async {
+/// # bifilar::block_on(async {
 /// *HITS.lock().await += 1;
 /// assert_eq!(*HITS.lock().await, 1);
 /// # })
@@ -109,7 +109,7 @@ impl<T: ?Sized> Mutex<T> {
     /// use bifilar::sync::Mutex;
     /// use std::sync::Arc;
     ///
-    /// # pollster::block_on(async {
+    /// # bifilar::block_on(async {
     /// let names = Arc::new(Mutex::new(vec!["anna"]));
     /// let mut guard = names.clone().lock_owned().await;
     /// let sender = std::thread::spawn(move || guard.push("berta"));

@@ -50,7 +50,7 @@ const ROUND: usize = 0b100;
 /// ```
 /// use bifilar::sync::Notify;
 ///
-/// # pollster::block_on(async {
+/// # bifilar::block_on(async {
 /// let bell = Notify::new();
 /// bell.notify_one(); // nobody is waiting: kept for the next to come
 /// bell.notified().await;
@@ -73,7 +73,7 @@ const ROUND: usize = 0b100;
 ///         notified.await;
 ///     }
 /// }
-/// # pollster::block_on(wait_until_open(&AtomicBool::new(true), &Notify::new()));
+/// # bifilar::block_on(wait_until_open(&AtomicBool::new(true), &Notify::new()));
 /// ```
 pub struct Notify {
     state: AtomicUsize,
@@ -137,7 +137,7 @@ impl Notify {
     /// future exists already. Leaves nothing for those who come later.
     ///
     /// ```
-    /// # pollster::block_on(async {
+    /// # bifilar::block_on(async {
     /// let bell = bifilar::sync::Notify::new();
     /// let (first, second) = (bell.notified(), bell.notified());
     /// bell.notify_waiters();

@@ -36,7 +36,7 @@ use std::{
 ///
 /// static ADDRESS: OnceCell<String> = OnceCell::new();
 ///
-/// # pollster::block_on(async {
+/// # bifilar::block_on(async {
 /// let looked_up = ADDRESS.get_or_init(async || "192.0.2.7".to_string()).await;
 /// assert_eq!(looked_up, "192.0.2.7");
 /// assert_eq!(ADDRESS.get_or_init(async || unreachable!()).await, looked_up);
@@ -130,7 +130,7 @@ impl<T> OnceCell<T> {
     /// [`get_or_init`](Self::get_or_init) with an `init` that can fail.
     ///
     /// ```
-    /// # pollster::block_on(async {
+    /// # bifilar::block_on(async {
     /// let cell = bifilar::sync::OnceCell::new();
     /// assert_eq!(cell.get_or_try_init(async || Err("not today")).await, Err("not today"));
     /// assert_eq!(cell.get_or_try_init(async || Ok::<_, &str>(1)).await, Ok(&1));

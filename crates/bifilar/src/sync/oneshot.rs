@@ -45,7 +45,7 @@ const SENDER_WAITS: usize = 1 << 4;
 /// A sender and a receiver of one message.
 ///
 /// ```
-/// # pollster::block_on(async {
+/// # bifilar::block_on(async {
 /// let (sender, receiver) = bifilar::sync::oneshot::channel();
 /// std::thread::spawn(move || sender.send(6 * 7));
 /// assert_eq!(receiver.await, Ok(42));
@@ -58,7 +58,7 @@ pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
         receiver: UnsafeCell::new(None),
         sender: UnsafeCell::new(None),
     });
-    (Sender { shared: shared.clone(), sent: false }, Receiver { shared })
+    (Sender { shared: shared.clone(), sent: false }, Receiver { shared, done: false })
 }
 
 struct Shared<T> {
@@ -147,6 +147,8 @@ pub struct Sender<T> {
 #[must_use = "futures do nothing unless awaited or waited for"]
 pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
+    /// The message was taken: the sender is done with this channel, and so are we.
+    done: bool,
 }
 
 impl<T> Sender<T> {
@@ -187,7 +189,7 @@ impl<T> Sender<T> {
     /// gone. So a sender can give up work that has become pointless.
     ///
     /// ```
-    /// # pollster::block_on(async {
+    /// # bifilar::block_on(async {
     /// let (mut sender, receiver) = bifilar::sync::oneshot::channel::<u32>();
     /// drop(receiver);
     /// sender.closed().await;
@@ -250,13 +252,15 @@ impl<T> Receiver<T> {
 
     /// What there is for the receiver in a state it has acquired.
     fn received(&mut self, state: usize) -> Result<T, TryRecvError> {
-        if state & SENT != 0 {
-            self.shared.take().ok_or(TryRecvError::Closed)
-        } else if state & (SENDER_GONE | CLOSED) != 0 {
-            Err(TryRecvError::Closed)
-        } else {
-            Err(TryRecvError::Empty)
+        if self.done {
+            return Err(TryRecvError::Closed);
         }
+        if state & SENT != 0 {
+            self.done = true;
+            return self.shared.take().ok_or(TryRecvError::Closed);
+        }
+        let over = state & (SENDER_GONE | CLOSED) != 0;
+        Err(if over { TryRecvError::Closed } else { TryRecvError::Empty })
     }
 }
 
@@ -289,6 +293,9 @@ impl<T> Drop for Sender<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
+        if self.done {
+            return;
+        }
         self.close();
         // A message that nobody will read goes now, not when the sender's handle goes.
         // Acquire pairs with the Release in `send`.

@@ -27,7 +27,7 @@ use std::{
 /// ```
 /// use bifilar::sync::RwLock;
 ///
-/// # pollster::block_on(async {
+/// # bifilar::block_on(async {
 /// let words = RwLock::new(vec!["one"]);
 /// {
 ///     let (first, second) = (words.read().await, words.read().await);

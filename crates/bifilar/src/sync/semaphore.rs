@@ -23,7 +23,7 @@ use std::{
 /// ```
 /// use bifilar::sync::Semaphore;
 ///
-/// # pollster::block_on(async {
+/// # bifilar::block_on(async {
 /// let connections = Semaphore::new(2);
 /// let first = connections.acquire().await.unwrap();
 /// let second = connections.acquire().await.unwrap();
@@ -81,7 +81,7 @@ impl Semaphore {
     /// Takes `n` permits together, waiting until there are as many.
     ///
     /// ```
-    /// # pollster::block_on(async {
+    /// # bifilar::block_on(async {
     /// let seats = bifilar::sync::Semaphore::new(5);
     /// let table = seats.acquire_many(4).await.unwrap();
     /// assert!(seats.try_acquire_many(2).is_err());
@@ -110,7 +110,7 @@ impl Semaphore {
     /// borrowing it.
     ///
     /// ```
-    /// # pollster::block_on(async {
+    /// # bifilar::block_on(async {
     /// let semaphore = std::sync::Arc::new(bifilar::sync::Semaphore::new(1));
     /// let permit = semaphore.clone().acquire_owned().await.unwrap();
     /// std::thread::spawn(move || drop(permit)).join().unwrap();

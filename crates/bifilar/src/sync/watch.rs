@@ -42,7 +42,7 @@ use std::{
 /// ```
 /// use bifilar::sync::watch;
 ///
-/// # pollster::block_on(async {
+/// # bifilar::block_on(async {
 /// let (sender, mut receiver) = watch::channel("starting");
 /// assert_eq!(*receiver.borrow(), "starting");
 /// sender.send("running").unwrap();

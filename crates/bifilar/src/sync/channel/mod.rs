@@ -40,7 +40,7 @@ use std::{
 /// A channel that holds up to `capacity` messages; senders wait while it is full.
 ///
 /// ```
-/// # pollster::block_on(async {
+/// # bifilar::block_on(async {
 /// let (sender, receiver) = bifilar::sync::channel::bounded(1);
 /// sender.send("hello").await.unwrap();
 /// assert!(sender.try_send("too much").is_err());
@@ -100,7 +100,7 @@ pub struct Sender<T> {
 /// ```
 /// use futures_util::StreamExt;
 ///
-/// # pollster::block_on(async {
+/// # bifilar::block_on(async {
 /// let (sender, receiver) = bifilar::sync::channel::unbounded();
 /// sender.try_send(1).unwrap();
 /// sender.try_send(2).unwrap();
