@@ -4,10 +4,10 @@ use super::Row;
 use crate::load::{milliseconds, thousands};
 
 /// Over the columns of [`line`].
-const HEAD: &str = "\
-                       ───────── latency, ms ─────────      peak    peak    CPU
-style     deliveries/s     p50     p99   p99.9     max    memory threads      s
-";
+const HEAD: &str = concat!(
+    "                       ───────── latency, ms ─────────      peak    peak    CPU\n",
+    "style     deliveries/s     p50     p99   p99.9     max    memory threads      s\n",
+);
 
 /// Renders the rows, and under them what was wrong with any.
 pub fn render(rows: &[Row]) -> String {
