@@ -36,7 +36,7 @@ pub fn serve(hall: &Arc<Hall>, options: &Options) -> io::Result<usize> {
 }
 
 fn start(hall: &Hall, stream: TcpStream) {
-    let _ = stream.set_nodelay(true);
+    super::prepare(&stream);
     let (reader, writer) = split(hall, stream);
     drop(fiber::spawn(|| writer.run())); // detached, as with threads
     drop(fiber::spawn(|| reader.run()));

@@ -9,9 +9,10 @@
 //!    └─ signals: close the groups, close the listener; every style ends by itself
 //! ```
 //!
-//! The styles are meant to be read side by side: each is one file with the same three parts, the
-//! accept loop, the start of a session, and the session's reading and writing halves (which
-//! threads and fibers share to the letter). None of them knows JSON or the table of groups.
+//! The styles are meant to be read side by side: each is one file (callbacks need four) with the
+//! same three parts, the accept loop, the start of a session, and the session's reading and writing
+//! halves (which threads and fibers share to the letter). None of them knows JSON or the table of
+//! groups.
 
 mod accept;
 mod callbacks;
@@ -129,6 +130,14 @@ fn listen(address: &str) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address)?;
     rustix::net::listen(&listener, 4096)?;
     Ok(listener)
+}
+
+/// Sets a new connection up: small writes go out at once, and the kernel asks after clients that
+/// have been silent for hours, so that those who went without a word are found out.
+fn prepare(stream: &impl AsFd) {
+    use rustix::net::sockopt::{set_socket_keepalive, set_tcp_nodelay};
+    // A connection that is gone already is found out soon enough.
+    let _ = set_tcp_nodelay(stream, true).and_then(|()| set_socket_keepalive(stream, true));
 }
 
 /// What all connections of a server share.

@@ -42,7 +42,7 @@ async fn accept(hall: &Arc<Hall>, options: &Options) -> io::Result<usize> {
 }
 
 fn start(hall: &Hall, stream: TcpStream) {
-    let _ = stream.set_nodelay(true);
+    super::prepare(&stream);
     let (open, delivering) = hall.sessions.enter();
     let (notes, mailbox) = Mailbox::new(&hall.groups);
     let lines = LineBuffer::new(hall.max_line);

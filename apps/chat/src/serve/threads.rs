@@ -55,7 +55,7 @@ fn max_sessions() -> usize {
 }
 
 fn start(hall: &Hall, stream: TcpStream) -> io::Result<()> {
-    let _ = stream.set_nodelay(true);
+    super::prepare(&stream);
     let (reader, writer) = split(hall, stream);
     spawn("writer", || writer.run())?;
     spawn("reader", || reader.run())

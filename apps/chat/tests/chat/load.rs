@@ -126,6 +126,9 @@ impl Member {
     }
 }
 
+/// A number of faults that depends on who was faster.
+const SOME: u64 = u64::MAX;
+
 #[test]
 fn what_a_faulty_server_does_is_seen() {
     let cases = [
@@ -134,7 +137,7 @@ fn what_a_faulty_server_does_is_seen() {
         (Fault::Duplicate, [0, 1, 0, 0], ""),
         (Fault::Swap, [0, 0, 1, 0], ""),
         (Fault::Complain, [1, 0, 0, 0], "Dropped 1 messages from x."),
-        (Fault::Close, [51, 0, 0, 1], "the server closed a connection"),
+        (Fault::Close, [SOME, 0, 0, 1], "the server closed a connection"),
     ];
     for (fault, [lost, duplicated, out_of_order, disconnected], text) in cases {
         let address = faulty_server(fault);
@@ -148,7 +151,8 @@ fn what_a_faulty_server_does_is_seen() {
             ("out_of_order", out_of_order),
             ("disconnected", disconnected),
         ] {
-            assert_eq!(report[field], value, "{field} in {json}");
+            let found = report[field].as_u64().unwrap();
+            assert!(found == value || value == SOME && found > 0, "{field} in {json}");
         }
         assert!(json.contains(text), "{json}");
         assert_eq!(output.status.code(), Some(i32::from(fault != Fault::None)), "{json}");

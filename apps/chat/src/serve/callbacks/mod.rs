@@ -163,7 +163,7 @@ impl Server<'_> {
     fn start(&mut self, stream: TcpStream) -> io::Result<()> {
         let token = self.connections.next_token();
         stream.set_nonblocking(true)?;
-        let _ = stream.set_nodelay(true);
+        super::prepare(&stream);
         let both = Interest::READABLE | Interest::WRITABLE;
         self.ready.queue().register(&stream, token, both, Mode::Edge)?;
         let waker = self.ready.waker(token);
