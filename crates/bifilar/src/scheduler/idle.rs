@@ -158,13 +158,6 @@ mod loom_tests {
     use super::*;
     use crate::primitives::{Arc, AtomicBool};
 
-    /// Takes the task if it is there. Like a pop from an empty queue it writes nothing otherwise:
-    /// loom doesn't know that no store can come between what a `swap` reads and what it writes, so
-    /// it would let a `false` written too early hide the task.
-    fn take(task: &AtomicBool) -> bool {
-        task.compare_exchange(true, false, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
-
     /// Two workers and a queue that is a counter. Worker 0 pushes one task while worker 1 goes to
     /// sleep: either it is told, or it finds the task before it sleeps.
     #[test]
@@ -177,7 +170,7 @@ mod loom_tests {
                 let (idle, parking, task) = (idle.clone(), parking.clone(), task.clone());
                 loom::thread::spawn(move || {
                     let searching = idle.start_searching();
-                    if take(&task) {
+                    if task.swap(false, Ordering::AcqRel) {
                         if searching {
                             let _ = idle.stop_searching();
                         }
@@ -189,7 +182,7 @@ mod loom_tests {
                         if chosen {
                             let _ = idle.stop_searching();
                         }
-                        return take(&task);
+                        return task.swap(false, Ordering::AcqRel);
                     }
                     // Sleeps for good unless notified: prepare says false, or a ring comes later.
                     let _ = parking.prepare();
