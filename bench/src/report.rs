@@ -26,6 +26,9 @@ const ECHO_COLUMNS: &[(&str, &str, usize)] = &[
     ("p99_us", "p99 µs", 0),
 ];
 
+/// Who does echo with no runtime.
+const LIMIT: &str = "epoll-loop";
+
 /// Prints which contestants take part in which scenarios.
 pub fn list(cells: &[Cell]) {
     for scenario in SCENARIOS {
@@ -66,6 +69,24 @@ fn values(cell: &Cell, figure: &str, measured: &[Measured]) -> Vec<f64> {
     values
 }
 
+/// A figure of one cell as multiples of the same figure of the epoll loop in the same round, which
+/// had the same machine around it; sorted.
+fn ratios(cell: &Cell, figure: &str, measured: &[Measured]) -> Vec<f64> {
+    let of = |one: &Measured| one.figures[figure].as_f64();
+    let runs = measured.iter().filter(|one| one.cell.0.name == cell.0.name);
+    let limits: BTreeMap<u32, f64> = runs
+        .clone()
+        .filter(|one| one.cell.1.name == LIMIT)
+        .filter_map(|one| Some((one.round, of(one)?)))
+        .collect();
+    let mut ratios: Vec<f64> = runs
+        .filter(|one| one.cell.1.name == cell.1.name)
+        .filter_map(|one| Some(of(one)? / limits.get(&one.round)?))
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    ratios
+}
+
 /// The middle value, or the mean of the two in the middle.
 fn median(sorted: &[f64]) -> Option<f64> {
     let middle = sorted.len() / 2;
@@ -95,7 +116,7 @@ fn count_table(rows: &[&Cell], measured: &[Measured]) {
 fn echo_table(rows: &[&Cell], measured: &[Measured]) {
     let headings: String =
         ECHO_COLUMNS.iter().map(|(_, heading, _)| format!(" {heading:>9}")).collect();
-    println!("  {:<12}{headings}   trips/s range", "");
+    println!("  {:<12}{headings} {:>9}   trips/s range", "", "cpu ×loop");
     for row in rows {
         let trips = values(row, "trips_per_s", measured);
         if trips.is_empty() {
@@ -109,8 +130,10 @@ fn echo_table(rows: &[&Cell], measured: &[Measured]) {
                 format!(" {middle:>9.decimals$}")
             })
             .collect();
+        let ratio = median(&ratios(row, "cpu_us", measured));
+        let ratio = ratio.map_or("-".to_string(), |ratio| format!("{ratio:.2}"));
         let (least, most) = (trips[0], trips[trips.len() - 1]);
-        println!("  {:<12}{columns}   {least:.0} – {most:.0}", row.1.name);
+        println!("  {:<12}{columns} {ratio:>9}   {least:.0} – {most:.0}", row.1.name);
     }
 }
 

@@ -96,6 +96,24 @@ pub struct Coroutine<Input, Yield, Return> {
 }
 
 /// What [`Coroutine::resume`] came back with.
+///
+/// ```
+/// use bifilar_coroutine::{Coroutine, CoroutineState};
+///
+/// let mut countdown = Coroutine::new(|suspender, ()| {
+///     for n in [3, 2, 1] {
+///         suspender.suspend(n);
+///     }
+///     "lift-off"
+/// });
+/// let end = loop {
+///     match countdown.resume(()) {
+///         CoroutineState::Yielded(n) => println!("{n}"),
+///         CoroutineState::Returned(end) => break end,
+///     }
+/// };
+/// assert_eq!(end, "lift-off");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CoroutineState<Yield, Return> {
     /// The coroutine suspended itself with this value, and can be resumed.

@@ -145,6 +145,25 @@ impl<T> Iterator for Generator<T> {
 impl<T> FusedIterator for Generator<T> {}
 
 /// The values of a body that borrows: what [`Generator::scope`] lends out.
+///
+/// ```
+/// use bifilar_coroutine::{Generator, Values};
+///
+/// fn longest<'a>(values: Values<'_, &'a str>) -> Option<&'a str> {
+///     values.max_by_key(|word| word.len())
+/// }
+/// let text = String::from("as long as possible");
+/// let split = Generator::scope(|output| text.split(' ').for_each(|w| output.suspend(w)), longest);
+/// assert_eq!(split, Some("possible"));
+/// ```
+///
+/// It can't leave the scope:
+///
+/// ```compile_fail,E0521
+/// # use bifilar_coroutine::{Generator, Values};
+/// let mut escaped: Option<Values<'_, u32>> = None;
+/// Generator::scope(|output| output.suspend(1), |values| escaped = Some(values));
+/// ```
 #[derive(Debug)]
 pub struct Values<'scope, T> {
     generator: &'scope mut Generator<T>,

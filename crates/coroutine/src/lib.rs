@@ -20,15 +20,16 @@
 //! assert_eq!(average.resume(0.0), Returned(4.0));
 //! ```
 //!
-//! | module | holds |
+//! | item or module | holds |
 //! |---|---|
-//! | [`Coroutine`], [`Suspender`] | the safe interface: values in and out, panics carried, drop unwinds |
 //! | [`Generator`] | an iterator written as a function that yields |
+//! | [`Coroutine`] | the safe interface: values in and out, panics carried, drop unwinds |
+//! | [`Suspender`] | the link between a coroutine and whoever resumes it |
 //! | [`stack`] | where the memory comes from: slabs, guards, size classes |
 //! | [`raw`] | switches between any two stacks, for schedulers; all `unsafe` |
 //! | `arch` | one file for each instruction set |
 //!
-//! Each imports only what stands below it. What this crate deliberately doesn't hold: scheduling,
+//! Each imports only what stands below it; `stack` and `raw` don't know each other. What this crate deliberately doesn't hold: scheduling,
 //! wake-ups, I/O, and movement of a started coroutine to another thread.
 
 /// The example of the README runs too.

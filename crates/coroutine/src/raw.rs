@@ -77,45 +77,13 @@ use core::{
 
 use crate::arch;
 
+pub use crate::arch::Suspended;
+
 /// What an execution runs: called once, with the `arg` given to [`prepare`].
 ///
 /// It never returns; it ends by [`exit_to`]. It never unwinds either: as for every
 /// `extern "C"` function, a panic that reaches it aborts the process. Catch panics inside.
 pub type Entry = unsafe extern "C" fn(arg: *mut ()) -> !;
-
-/// A suspended execution: where its stack pointer stands.
-///
-/// One pointer wide, as is `Option<Suspended>`. It is a plain address: copies of it are copies of
-/// the address, and only one of them may be used to continue the execution, once.
-///
-/// ```
-/// use bifilar_coroutine::raw::Suspended;
-/// assert_eq!(size_of::<Option<Suspended>>(), size_of::<usize>());
-/// ```
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Suspended(NonNull<u8>);
-
-// SAFETY: an address by itself does nothing; the functions that use it are unsafe, and demand the
-// right thread.
-unsafe impl Send for Suspended {}
-// SAFETY: as for Send; there is no interior mutability.
-unsafe impl Sync for Suspended {}
-
-impl Suspended {
-    #[inline(always)]
-    pub(crate) fn new(stack_pointer: NonNull<u8>) -> Suspended {
-        Suspended(stack_pointer)
-    }
-
-    /// The address at which the execution is suspended, within the memory of its stack.
-    ///
-    /// Useful for telling how deep a stack is, and on which stack an execution stands.
-    #[inline(always)]
-    pub fn as_ptr(self) -> *mut u8 {
-        self.0.as_ptr()
-    }
-}
 
 /// Prepares a fresh execution on the stack whose top is `top`: the first switch to it calls
 /// `entry(arg)`.

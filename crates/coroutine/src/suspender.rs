@@ -28,7 +28,7 @@
 use core::{any::Any, cell::Cell, marker::PhantomData, mem::ManuallyDrop, ptr};
 use std::{panic::resume_unwind, thread};
 
-use crate::{arch, raw::Suspended};
+use crate::arch::{self, Suspended};
 
 /// Suspends the coroutine that it was given to: the body of every
 /// [`Coroutine`](crate::Coroutine) gets a reference to one.

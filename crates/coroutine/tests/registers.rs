@@ -1,5 +1,7 @@
 //! What a function had in registers before a switch, it has after it; stacks are aligned.
 
+#![cfg(target_arch = "x86_64")]
+
 use std::{
     arch::{asm, x86_64::*},
     hint::black_box,

@@ -58,6 +58,23 @@ fn every_byte_is_usable() {
 }
 
 #[test]
+fn the_smallest_stack_can_be_unwound() {
+    for _ in 0..64 {
+        let stack = Stack::new(0).unwrap();
+        let token = std::rc::Rc::new(());
+        let inside = std::rc::Rc::clone(&token);
+        let mut coroutine: Coroutine<(), (), ()> = Coroutine::with_stack(stack, move |s, ()| {
+            let _inside = inside;
+            s.suspend(());
+        });
+        coroutine.resume(());
+        assert_eq!(std::rc::Rc::strong_count(&token), 2);
+        drop(coroutine);
+        assert_eq!(std::rc::Rc::strong_count(&token), 1);
+    }
+}
+
+#[test]
 fn tops_are_coloured() {
     let stacks: Vec<_> = (0..64).map(|_| Stack::new(1 << 22).unwrap()).collect();
     let mut colours: Vec<_> = stacks.iter().map(|stack| stack.top().addr().get() % PAGE).collect();
@@ -183,4 +200,43 @@ fn guards_end_the_process() {
         "neighbour" => unsafe { stacks[1].limit().sub(PAGE).write_volatile(0) },
         _ => unreachable!(),
     }
+}
+
+/// Kernels without light guards refuse them; so do all where memory is locked. Ends by SIGSEGV if
+/// the other kind of guard is in place.
+#[test]
+fn without_light_guards_page_protection_guards() {
+    let case = match child::side() {
+        Side::Child(case) => case,
+        Side::Parent => {
+            for case in ["locked before the probe", "locked after the probe"] {
+                let output = child::run("without_light_guards_page_protection_guards", case);
+                let locked = output.status.code() != Some(MAY_NOT_LOCK);
+                assert!(
+                    !locked || output.status.signal() == Some(libc::SIGSEGV),
+                    "{case}: {output:?}"
+                );
+            }
+            return;
+        }
+    };
+    const MAY_NOT_LOCK: i32 = 99;
+    if case == "locked after the probe" {
+        guard_kind();
+    }
+    // SAFETY: locks memory; pages that aren't there stay away until they are touched.
+    if unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) } != 0 {
+        std::process::exit(MAY_NOT_LOCK);
+    }
+    if case == "locked before the probe" {
+        assert_eq!(guard_kind(), GuardKind::Mprotect);
+    }
+    let stack = Stack::new(DEFAULT_SIZE).unwrap();
+    // Locked pages can't be given up, which must not matter.
+    let many: Vec<_> = (0..100).map(|_| Stack::new(DEFAULT_SIZE).unwrap()).collect();
+    drop(many);
+    // SAFETY: ours.
+    unsafe { stack.limit().write_volatile(1) };
+    // SAFETY: not sound at all; the guard is what is tested.
+    unsafe { stack.limit().sub(1).write_volatile(0) };
 }

@@ -13,7 +13,7 @@
 use crate::event::{Event, Name};
 use crate::packed::{pack, unpack};
 use crate::recording::{Record, Recording, Track};
-use crate::ring::{Copied, Ring};
+use crate::ring::{Copied, Cursor, Ring};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
@@ -181,7 +181,7 @@ impl Recorder {
             !goes
         });
         rings.push((name.to_owned(), ring.clone()));
-        ThreadRecorder { shared: self.shared.clone(), ring, slot: Cell::new(0) }
+        ThreadRecorder { shared: self.shared.clone(), ring, cursor: Cell::default() }
     }
 
     /// The number of a string in this recorder; the same for equal strings.
@@ -272,7 +272,7 @@ pub struct ThreadRecorder {
     shared: Arc<Shared>,
     ring: Arc<Ring>,
     /// Where the next record goes. The `Cell` also makes this type `!Sync`.
-    slot: Cell<usize>,
+    cursor: Cell<Cursor>,
 }
 
 impl ThreadRecorder {
@@ -314,9 +314,9 @@ impl ThreadRecorder {
     }
 
     fn push(&self, time_ns: u64, event: Event) {
-        let mut slot = self.slot.get();
-        self.ring.push(&mut slot, pack(Record { time_ns, event }));
-        self.slot.set(slot);
+        let mut cursor = self.cursor.get();
+        self.ring.push(&mut cursor, pack(Record { time_ns, event }));
+        self.cursor.set(cursor);
     }
 }
 

@@ -38,6 +38,15 @@ pub(crate) struct Ring {
     written: AtomicU64,
 }
 
+/// Where the owner of a ring stands; begins as the default, and is the owner's alone.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Cursor {
+    /// The same as `Ring::written`.
+    written: u64,
+    /// `written` modulo the number of slots, without dividing.
+    slot: usize,
+}
+
 /// What `copy` has found.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Copied {
@@ -54,17 +63,18 @@ impl Ring {
         Self { slots, written: AtomicU64::new(0) }
     }
 
-    /// Writes a record over the oldest one. For the owner alone, which passes `slot` from call to
-    /// call, starting with zero.
+    /// Writes a record over the oldest one. For the owner alone, which passes its cursor from call
+    /// to call. (Loading `written` here instead would hide `copy`'s loads from loom, which looks
+    /// back one access only.)
     #[inline]
-    pub(crate) fn push(&self, slot: &mut usize, words: [u64; WORDS]) {
-        let written = self.written.load(Ordering::Relaxed); // our own last store
+    pub(crate) fn push(&self, cursor: &mut Cursor, words: [u64; WORDS]) {
         fence(Ordering::Release); // partner: the fence in `copy`
-        for (place, word) in self.slots[*slot].iter().zip(words) {
+        for (place, word) in self.slots[cursor.slot].iter().zip(words) {
             place.store(word, Ordering::Relaxed);
         }
-        self.written.store(written + 1, Ordering::Release); // partner: the first load in `copy`
-        *slot = if *slot + 1 == self.slots.len() { 0 } else { *slot + 1 };
+        cursor.written += 1;
+        self.written.store(cursor.written, Ordering::Release); // partner: first load in `copy`
+        cursor.slot = if cursor.slot + 1 == self.slots.len() { 0 } else { cursor.slot + 1 };
     }
 
     /// Copies what is there, without stopping the owner.
@@ -101,12 +111,12 @@ mod tests {
     fn the_newest_are_kept_and_the_others_counted() {
         for kept in [0, 1, 2, 3, 8, 100] {
             let ring = Ring::new(kept);
-            let mut slot = 0;
+            let mut cursor = Cursor::default();
             for written in 0..=3 * kept as u64 + 3 {
                 let first = written.saturating_sub(kept as u64);
                 let records = (first..written).map(record).collect();
                 assert_eq!(ring.copy(), Copied { records, lost: first }, "{kept} {written}");
-                ring.push(&mut slot, record(written));
+                ring.push(&mut cursor, record(written));
             }
         }
     }
@@ -118,9 +128,9 @@ mod tests {
             let stop = AtomicBool::new(false);
             thread::scope(|scope| {
                 scope.spawn(|| {
-                    let mut slot = 0;
+                    let mut cursor = Cursor::default();
                     for number in 0.. {
-                        ring.push(&mut slot, record(number));
+                        ring.push(&mut cursor, record(number));
                         if stop.load(Ordering::Relaxed) {
                             break;
                         }
@@ -159,9 +169,9 @@ mod loom_tests {
             let owner = thread::spawn({
                 let ring = ring.clone();
                 move || {
-                    let mut slot = 0;
+                    let mut cursor = Cursor::default();
                     for number in 1..=3 {
-                        ring.push(&mut slot, [number; WORDS]);
+                        ring.push(&mut cursor, [number; WORDS]);
                     }
                 }
             });

@@ -163,7 +163,6 @@ impl Wakers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::primitives::Arc;
     use std::task::Wake;
 
     #[derive(Default)]
@@ -221,7 +220,7 @@ mod tests {
     #[test]
     fn loom_a_waiter_meets_an_event() {
         loom::model(|| {
-            let readiness = Arc::new(Readiness::new(Direction::Read));
+            let readiness = loom::sync::Arc::new(Readiness::new(Direction::Read));
             let reactor = {
                 let readiness = readiness.clone();
                 loom::thread::spawn(move || {
@@ -241,7 +240,7 @@ mod tests {
     #[test]
     fn loom_clearing_meets_an_event() {
         loom::model(|| {
-            let readiness = Arc::new(Readiness::new(Direction::Write));
+            let readiness = loom::sync::Arc::new(Readiness::new(Direction::Write));
             let attempt = readiness.ready(Direction::Read).unwrap();
             let reactor = {
                 let readiness = readiness.clone();

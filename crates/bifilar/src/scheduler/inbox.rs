@@ -71,7 +71,6 @@ impl Inbox {
 mod tests {
     use super::*;
     use crate::cell::Kind;
-    use crate::primitives::Arc;
 
     fn leak() -> NonNull<Link> {
         NonNull::from(Box::leak(Box::new(Link::new(Kind::Stack))))
@@ -107,7 +106,7 @@ mod tests {
     #[test]
     fn loom_nothing_is_lost_and_somebody_is_responsible() {
         loom::model(|| {
-            let inbox = Arc::new(Inbox::new());
+            let inbox = loom::sync::Arc::new(Inbox::new());
             let pushers: Vec<_> = (0..2)
                 .map(|_| {
                     let inbox = inbox.clone();

@@ -169,13 +169,13 @@ mod tests {
     #[test]
     fn loom_each_task_is_taken_once() {
         loom::model(|| {
-            let ring = crate::primitives::Arc::new(Ring::<4>::new());
+            let ring = crate::primitives::Arc::new(Ring::<2>::new());
             ring.push(task(1)).unwrap();
             ring.push(task(2)).unwrap();
             let thief = {
                 let ring = ring.clone();
                 loom::thread::spawn(move || {
-                    let mine = Ring::<4>::new();
+                    let mine = Ring::<2>::new();
                     let mut got: Vec<_> = ring.steal_into(&mine).map(number).into_iter().collect();
                     got.extend(std::iter::from_fn(|| mine.pop()).map(number));
                     got
@@ -183,15 +183,13 @@ mod tests {
             };
             let mut got: Vec<_> = ring.pop().map(number).into_iter().collect();
             // Wraps around within the ring while the thief may still be copying.
-            for i in 3..=5 {
-                if ring.push(task(i)).is_err() {
-                    got.push(i);
-                }
+            if ring.push(task(3)).is_err() {
+                got.push(3);
             }
             got.extend(std::iter::from_fn(|| ring.pop()).map(number));
             got.extend(thief.join().unwrap());
             got.sort_unstable();
-            assert_eq!(got, [1, 2, 3, 4, 5]);
+            assert_eq!(got, [1, 2, 3]);
         });
     }
 

@@ -95,11 +95,13 @@ impl<T> Wheel<T> {
     }
 
     /// How many values wait.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.slab.len()
     }
 
     /// The tick of the last [`advance`](Self::advance).
+    #[cfg(test)]
     pub(crate) fn now(&self) -> u64 {
         self.now
     }

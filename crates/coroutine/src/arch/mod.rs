@@ -10,8 +10,58 @@
 //! 4. `switch` and `exit_to`, which leave one stack for another.
 //!
 //! A switch carries a *message*, one word, to the side that it continues, in a register. Through
-//! memory it would take the processor a store and a load that waits for it, which is most of what
-//! a switch costs. [`crate::raw`] hides it, [`crate::suspender`] lives on it.
+//! memory, the other side's load would wait for this side's store. [`crate::raw`] hides the
+//! message, [`crate::suspender`] lives on it.
+
+use core::ptr::NonNull;
+
+/// A suspended execution: where its stack pointer stands.
+///
+/// One pointer wide, as is `Option<Suspended>`. It is a plain address: copies of it are copies of
+/// the address, and only one of them may be used to continue the execution, once.
+///
+/// ```
+/// use bifilar_coroutine::raw::Suspended;
+/// assert_eq!(size_of::<Option<Suspended>>(), size_of::<usize>());
+/// ```
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Suspended(NonNull<u8>);
+
+// SAFETY: an address by itself does nothing; the functions that use it are unsafe, and demand the
+// right thread.
+unsafe impl Send for Suspended {}
+// SAFETY: as for Send; there is no interior mutability.
+unsafe impl Sync for Suspended {}
+
+impl Suspended {
+    #[inline(always)]
+    fn new(stack_pointer: NonNull<u8>) -> Suspended {
+        Suspended(stack_pointer)
+    }
+
+    /// The address at which the execution is suspended, within the memory of its stack.
+    ///
+    /// Tells on which stack an execution stands, and how much of it is in use.
+    ///
+    /// ```
+    /// use bifilar_coroutine::{raw, stack::Stack};
+    ///
+    /// unsafe extern "C" fn entry(_: *mut ()) -> ! {
+    ///     std::process::abort()
+    /// }
+    /// let stack = Stack::new(64 * 1024)?;
+    /// // SAFETY: the stack is ours; nothing needs to be dropped on one that was never entered.
+    /// let fresh = unsafe { raw::prepare(stack.top(), entry, std::ptr::null_mut()) };
+    /// let in_use = stack.top().as_ptr().addr() - fresh.as_ptr().addr();
+    /// assert!(in_use <= 64);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline(always)]
+    pub fn as_ptr(self) -> *mut u8 {
+        self.0.as_ptr()
+    }
+}
 
 /// What an execution runs: called once, with the `arg` given to `prepare`, and the message of the
 /// first switch to it. Never returns, never unwinds.

@@ -35,8 +35,7 @@ use core::{
     ptr::NonNull,
 };
 
-use super::Entry;
-use crate::raw::Suspended;
+use super::{Entry, Suspended};
 
 /// What [`prepare`] writes below the top of a fresh stack, lowest word first.
 #[repr(C)]

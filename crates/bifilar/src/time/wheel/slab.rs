@@ -67,6 +67,7 @@ impl<T> Slab<T> {
         Self { entries: Vec::new(), len: 0, first_free: NONE, next_generation: 0, used: Vec::new() }
     }
 
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.len
     }

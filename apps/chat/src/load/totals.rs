@@ -1,0 +1,75 @@
+//! What all clients count together while a load runs: enough for the progress bar, for seeing that
+//! nothing moves any more, and for saying what went wrong.
+
+use std::{
+    fmt,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+};
+
+/// How many different complaints are kept.
+const MAX_COMPLAINTS: usize = 5;
+
+/// Shared counters. They only inform, so no ordering is needed; the verdict comes from the books.
+#[derive(Debug, Default)]
+pub struct Totals {
+    delivered: AtomicU64,
+    disconnected: AtomicU64,
+    ending: AtomicBool,
+    complaints: Mutex<Complaints>,
+}
+
+/// What the server said that it should not have had to say.
+#[derive(Clone, Debug, Default)]
+pub struct Complaints {
+    /// How many there were.
+    pub count: u64,
+    /// The first few.
+    pub first: Vec<String>,
+}
+
+impl Totals {
+    /// So many more messages reached a member for the first time.
+    pub fn delivered(&self, count: u64) {
+        self.delivered.fetch_add(count, Relaxed);
+    }
+
+    /// How many messages reached a member for the first time.
+    pub fn deliveries(&self) -> u64 {
+        self.delivered.load(Relaxed)
+    }
+
+    /// From now on the end of a connection is as it should be.
+    pub fn end(&self) {
+        self.ending.store(true, Relaxed);
+    }
+
+    /// A connection ended, perhaps for a reason.
+    pub fn disconnected(&self, reason: Option<String>) {
+        if !self.ending.load(Relaxed) {
+            self.disconnected.fetch_add(1, Relaxed);
+            self.complaint(&reason.as_deref().unwrap_or("the server closed a connection"));
+        }
+    }
+
+    /// How many connections ended too early.
+    pub fn disconnects(&self) -> u64 {
+        self.disconnected.load(Relaxed)
+    }
+
+    /// The server complained.
+    pub fn complaint(&self, text: &impl fmt::Display) {
+        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        complaints.count += 1;
+        if complaints.first.len() < MAX_COMPLAINTS {
+            complaints.first.push(text.to_string());
+        }
+    }
+
+    /// The complaints so far.
+    pub fn complaints(&self) -> Complaints {
+        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

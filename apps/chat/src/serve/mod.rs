@@ -1,0 +1,168 @@
+//! `chat serve`: what the four styles have in common around them.
+//!
+//! ```text
+//!              ┌ threads    a thread for each connection ─┐
+//!              │                                          ├─ session ─┐
+//!   serve ─────┼ fibers     a fiber for each connection  ─┘           ├─ mailbox ─┐
+//!    │         ├ tasks      an async task for each connection ────────┘           ├─ member ─ groups
+//!    │         └ callbacks  one thread, a state machine for each connection ──────┘
+//!    └─ signals: close the groups, close the listener; every style ends by itself
+//! ```
+//!
+//! The styles are meant to be read side by side: each is one file with the same three parts, the
+//! accept loop, the start of a session, and the session's reading and writing halves (which
+//! threads and fibers share to the letter). None of them knows JSON or the table of groups.
+
+mod accept;
+mod callbacks;
+mod fibers;
+mod mailbox;
+mod member;
+mod session;
+mod sessions;
+mod tasks;
+mod threads;
+
+use std::{
+    fmt,
+    io::{self, Write},
+    net::{SocketAddr, TcpListener},
+    num::NonZeroUsize,
+    os::fd::AsFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use crate::{groups::Groups, limits, signals};
+use sessions::Sessions;
+
+/// How a server is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Style {
+    /// A thread for each connection, blocking calls.
+    Threads,
+    /// One thread, an event queue, a state machine for each connection.
+    Callbacks,
+    /// A fiber for each connection, the same code as threads.
+    Fibers,
+    /// An async task for each connection.
+    Tasks,
+}
+
+impl Style {
+    /// All four, in the order in which they are compared.
+    pub const ALL: [Style; 4] = [Style::Threads, Style::Callbacks, Style::Fibers, Style::Tasks];
+}
+
+impl fmt::Display for Style {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Style::Threads => "threads",
+            Style::Callbacks => "callbacks",
+            Style::Fibers => "fibers",
+            Style::Tasks => "tasks",
+        })
+    }
+}
+
+/// `chat serve`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Where to listen; port 0 picks a free one
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7000")]
+    pub listen: String,
+    /// How connections are served
+    #[arg(long, value_enum, default_value_t = Style::Fibers)]
+    pub style: Style,
+    /// Threads that run fibers or tasks [default: one for each core]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<NonZeroUsize>,
+    /// Longest request line in bytes
+    #[arg(long, value_name = "BYTES", default_value = "65536")]
+    pub max_line: NonZeroUsize,
+}
+
+/// Runs a server until it is told to stop by a signal.
+///
+/// # Errors
+///
+/// A text for the user, when the server cannot start.
+pub fn run(options: &Options) -> Result<(), String> {
+    limits::raise_open_files();
+    if options.workers.is_some() && matches!(options.style, Style::Threads | Style::Callbacks) {
+        tracing::warn!("--workers has no effect on the style {}", options.style);
+    }
+    let hall = Arc::new(Hall {
+        groups: Groups::new(),
+        sessions: Arc::default(),
+        max_line: options.max_line,
+        closing: Arc::default(),
+    });
+    let served = match options.style {
+        Style::Threads => threads::serve(&hall, options),
+        Style::Callbacks => callbacks::serve(&hall, options),
+        Style::Fibers => fibers::serve(&hall, options),
+        Style::Tasks => tasks::serve(&hall, options),
+    };
+    match served {
+        Ok(0) => tracing::info!("everything was delivered"),
+        Ok(cut_off) => tracing::warn!(cut_off, "some clients had not read everything"),
+        Err(error) => return Err(format!("cannot serve on {}: {error}", options.listen)),
+    }
+    Ok(())
+}
+
+/// The runtime for the styles that need one.
+fn runtime(options: &Options) -> bifilar::Builder {
+    let runtime = bifilar::Builder::new().name("chat");
+    match options.workers {
+        Some(workers) => runtime.workers(workers.get()),
+        None => runtime,
+    }
+}
+
+/// A listener of std's, for the styles without a runtime; with the queue that bifilar's listeners
+/// have, where std's own has room for 128 connections.
+fn listen(address: &str) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    rustix::net::listen(&listener, 4096)?;
+    Ok(listener)
+}
+
+/// What all connections of a server share.
+#[derive(Debug)]
+struct Hall {
+    groups: Arc<Groups>,
+    sessions: Arc<Sessions>,
+    max_line: NonZeroUsize,
+    closing: Arc<AtomicBool>,
+}
+
+impl Hall {
+    /// Tells the world that the server listens, and arranges for its end: on a signal the groups
+    /// are closed, which ends every session when it has delivered, and the listener is shut down,
+    /// which makes its accept fail.
+    fn open(&self, listener: &impl AsFd, address: SocketAddr) -> io::Result<()> {
+        let listener = listener.as_fd().try_clone_to_owned()?;
+        let (groups, closing) = (self.groups.clone(), self.closing.clone());
+        signals::on_first(move |signal| {
+            tracing::info!("{signal}: delivering what was taken, then leaving");
+            closing.store(true, Ordering::Release); // partner: is_closing
+            groups.close();
+            if let Err(error) = rustix::net::shutdown(&listener, rustix::net::Shutdown::Both) {
+                tracing::warn!("cannot shut the listener down: {error}");
+            }
+        })?;
+        // Whoever started the server may not care to read this.
+        let mut out = io::stdout().lock();
+        let _ = writeln!(out, "listening on {address}").and_then(|()| out.flush());
+        Ok(())
+    }
+
+    /// Whether accept loops are to end.
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire) // partner: the store in open
+    }
+}

@@ -1,0 +1,6 @@
+use std::rc::Rc;
+
+fn main() {
+    let local = Rc::new(1);
+    let _ = bifilar::Handle::current().spawn(async move { *local });
+}
