@@ -130,3 +130,35 @@ fn beyond_the_ring() {
         assert_eq!(order.len(), 6_000);
     });
 }
+
+/// A worker in a call that blocks for real: the other one looks after its sockets and timers, and
+/// after the task it had just woken.
+#[test]
+fn beside_a_worker_that_is_stuck() {
+    for _ in 0..5 {
+        let runtime = Builder::new().workers(2).build().unwrap();
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let (gate, opened) = channel::unbounded::<()>();
+        let tasks: Vec<_> = (0..64)
+            .map(|_| {
+                let opened = opened.clone();
+                runtime.spawn(async move {
+                    // Set on whichever worker it runs.
+                    for _ in 0..3 {
+                        sleep(Duration::from_millis(2)).await;
+                    }
+                    opened.recv().await.unwrap();
+                })
+            })
+            .collect();
+        let stuck = runtime.spawn_fiber(move || {
+            sleep(Duration::from_millis(3)).wait();
+            (0..64).for_each(|_| gate.try_send(()).unwrap());
+            // Blocks the thread, until all of them are done.
+            held.recv().unwrap();
+        });
+        tasks.into_iter().for_each(|task| task.join().unwrap());
+        hold.send(()).unwrap();
+        stuck.join().unwrap();
+    }
+}

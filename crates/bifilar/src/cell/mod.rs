@@ -29,6 +29,8 @@
 mod header;
 mod join;
 mod link;
+#[cfg(all(test, loom))]
+mod loom_models;
 mod raw;
 mod registry;
 mod state;

@@ -64,7 +64,7 @@ impl<T: AsFd> Io<T> {
                     return Poll::Ready(result.map(Done::into_inner));
                 }
                 None if registration.reactor.is_closed() => return Poll::Ready(Err(gone())),
-                None => readiness.clear(direction, attempt),
+                None => readiness.clear_blocked(direction, attempt),
             }
         }
     }

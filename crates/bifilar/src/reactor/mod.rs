@@ -31,6 +31,7 @@ use readiness::{Readiness, Reported};
 use std::{
     io as std_io,
     os::fd::BorrowedFd,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     task::Waker,
     time::{Duration, Instant},
@@ -104,7 +105,8 @@ impl Reactor {
         self.timers.fire(&mut buffer.woken);
         let count = buffer.woken.len();
         for waker in buffer.woken.drain(..) {
-            waker.wake();
+            // A waker may be anybody's, and its panic must not be the worker's.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
         count
     }

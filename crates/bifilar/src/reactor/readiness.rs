@@ -82,11 +82,21 @@ impl Readiness {
         (word & (direction.ready() | direction.closed()) != 0).then_some(Attempt(word / EVENT))
     }
 
-    /// The attempt found nothing more to do. A closed direction stays ready: no event will come
-    /// for it any more.
+    /// The attempt came up short: there is nothing more to do. A closed direction stays ready: no
+    /// event will come for it any more.
     pub fn clear(&self, direction: Direction, attempt: Attempt) {
+        self.clear_bits(direction.ready(), attempt);
+    }
+
+    /// The attempt would have blocked, so the direction can't be closed either, whatever an event
+    /// may have said of an error.
+    pub fn clear_blocked(&self, direction: Direction, attempt: Attempt) {
+        self.clear_bits(direction.ready() | direction.closed(), attempt);
+    }
+
+    fn clear_bits(&self, bits: u32, attempt: Attempt) {
         let _ = self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
-            (word / EVENT == attempt.0).then_some(word & !direction.ready())
+            (word / EVENT == attempt.0).then_some(word & !bits)
         });
     }
 
@@ -197,6 +207,8 @@ mod tests {
         let attempt = readiness.ready(Direction::Read).unwrap();
         readiness.clear(Direction::Read, attempt);
         assert!(readiness.ready(Direction::Read).is_some());
+        readiness.clear_blocked(Direction::Read, attempt);
+        assert!(readiness.ready(Direction::Read).is_none());
     }
 
     #[cfg(not(loom))]

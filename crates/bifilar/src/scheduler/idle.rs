@@ -60,6 +60,11 @@ impl Parking {
         self.0.swap(EMPTY, Ordering::AcqRel);
     }
 
+    /// Whether the worker sleeps, or is about to.
+    pub fn is_parked(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == PARKED
+    }
+
     /// `true`: the worker is parked, and the caller must ring its event queue.
     #[must_use]
     pub fn unpark(&self) -> bool {
@@ -170,19 +175,16 @@ mod loom_tests {
                 let (idle, parking, task) = (idle.clone(), parking.clone(), task.clone());
                 loom::thread::spawn(move || {
                     let searching = idle.start_searching();
-                    if task.swap(false, Ordering::AcqRel) {
-                        if searching {
-                            let _ = idle.stop_searching();
-                        }
+                    // Looks are loads, as they are in the queues: a look by an exchange would let
+                    // loom put its write after the push.
+                    if task.load(Ordering::Acquire) {
+                        let _ = searching.then(|| idle.stop_searching());
                         return true;
                     }
                     idle.park(1, searching);
                     if task.load(Ordering::Acquire) {
-                        let chosen = idle.unpark(1);
-                        if chosen {
-                            let _ = idle.stop_searching();
-                        }
-                        return task.swap(false, Ordering::AcqRel);
+                        let _ = idle.unpark(1).then(|| idle.stop_searching());
+                        return true;
                     }
                     // Sleeps for good unless notified: prepare says false, or a ring comes later.
                     let _ = parking.prepare();

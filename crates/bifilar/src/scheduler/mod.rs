@@ -4,6 +4,7 @@
 //!   Shared (one for a runtime)
 //!   ├── injector           tasks from outside, for anybody
 //!   ├── idle               who sleeps, who searches ([`idle`])
+//!   ├── sentry             who looks after workers that don't come round ([`sentry`])
 //!   └── Remote × workers   what others may touch of a worker
 //!       ├── queue          tasks that others may steal ([`queue`], [`ring`])
 //!       ├── next           the task that was woken last, runs first (may be stolen, too)
@@ -32,6 +33,7 @@ mod idle;
 mod inbox;
 mod queue;
 mod ring;
+mod sentry;
 mod stack;
 mod switching;
 mod worker;
@@ -48,6 +50,7 @@ use crate::{
 use idle::{Idle, Parking};
 use inbox::Inbox;
 use queue::{LockedFifo, Queue};
+use sentry::{Heartbeat, Sentry};
 use std::{
     fmt,
     future::Future,
@@ -72,6 +75,7 @@ pub(crate) struct Shared {
     pub config: Config,
     injector: LockedFifo,
     idle: Idle,
+    sentry: Sentry,
     remotes: Box<[Remote]>,
     /// Deals tasks from outside out to the registries, and sockets to the reactors.
     next_worker: AtomicUsize,
@@ -90,6 +94,7 @@ pub(crate) struct Remote {
     next: AtomicPtr<Header>,
     inbox: Inbox,
     parking: Parking,
+    heartbeat: Heartbeat,
     registry: Registry,
     pub reactor: Arc<Reactor>,
     /// Asks the loop to go back to the native stack: set by the waker of what drives it.
@@ -109,6 +114,7 @@ impl Shared {
         Ok(Arc::new_cyclic(|shared| Shared {
             injector: LockedFifo::new(),
             idle: Idle::new(config.workers),
+            sentry: Sentry::new(),
             remotes: reactors
                 .into_iter()
                 .enumerate()
@@ -119,6 +125,7 @@ impl Shared {
                     next: AtomicPtr::new(ptr::null_mut()),
                     inbox: Inbox::new(),
                     parking: Parking::new(),
+                    heartbeat: Heartbeat::new(),
                     registry: Registry::new(),
                     reactor,
                     leave: AtomicBool::new(false),

@@ -13,7 +13,7 @@ use crate::{
     cell::{Fifo, Link, TaskRef},
     context,
     primitives::Ordering,
-    reactor::TurnBuffer,
+    reactor::{Reactor, TurnBuffer},
 };
 use bifilar_coroutine::raw::Suspended;
 use std::{
@@ -229,11 +229,23 @@ impl Worker {
         }
     }
 
-    fn turn(&self, timeout: Option<Duration>) {
+    /// Takes a turn at the own event queue and timers; how many it woke.
+    fn turn(&self, timeout: Option<Duration>) -> usize {
+        self.remote().heartbeat.beat();
+        self.turn_at(&self.remote().reactor, timeout)
+    }
+
+    /// Takes a turn at those of a worker that doesn't come round.
+    pub(super) fn turn_for(&self, reactor: &Reactor) {
+        self.turn_at(reactor, Some(Duration::ZERO));
+    }
+
+    fn turn_at(&self, reactor: &Reactor, timeout: Option<Duration>) -> usize {
         // Taken out for the length of the turn: wakers are called there, and they may be anything.
         let mut buffer = self.turn.take().unwrap_or_else(TurnBuffer::new);
-        self.remote().reactor.turn(&mut buffer, timeout);
+        let woken = reactor.turn(&mut buffer, timeout);
         self.turn.replace(Some(buffer));
+        woken
     }
 
     /// Takes work from another worker, or from the injector.
@@ -292,17 +304,31 @@ impl Worker {
         let work_elsewhere = crowd
             && (!self.shared.injector.is_empty()
                 || self.shared.remotes.iter().any(|other| !other.queue.is_empty()));
+        let mut on_duty = false;
+        let mut woken = 0;
         if !work_elsewhere && remote.parking.prepare() {
-            let timeout =
-                self.deadline.get().map(|at| at.saturating_duration_since(Instant::now()));
             // The last look at what `unpark` announces: the token may have been left before.
             if remote.inbox.is_empty() && !self.must_leave() && self.shared.injector.is_empty() {
-                self.turn(timeout);
+                let period = crowd.then(|| self.shared.sentry.take_duty()).flatten();
+                on_duty = period.is_some();
+                let to_deadline =
+                    self.deadline.get().map(|at| at.saturating_duration_since(Instant::now()));
+                woken = self.turn(period.into_iter().chain(to_deadline).min());
             }
             remote.parking.finish();
         }
-        if crowd && self.shared.idle.unpark(self.index) {
+        if !crowd {
+            return;
+        }
+        if self.shared.idle.unpark(self.index) {
             self.searching.set(true);
+            woken += 1;
+        }
+        if on_duty {
+            self.make_round();
+        }
+        if woken > 0 && self.shared.sentry.stir() {
+            self.shared.notify_one();
         }
     }
 
