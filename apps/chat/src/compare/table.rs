@@ -3,7 +3,7 @@
 use super::Row;
 use crate::load::{milliseconds, thousands};
 
-/// Over the columns of [`line`].
+/// Over the columns of [`line()`].
 const HEAD: &str = "\
                        ───────── latency, ms ─────────      peak    peak    CPU
 style     deliveries/s     p50     p99   p99.9     max    memory threads      s

@@ -39,8 +39,8 @@
 //!               (one atomic)    (fairness) ────────► wait_list ◄─────┘                  its own
 //! ```
 //!
-//! [`wait_list`] keeps waiters in order inside their own futures, [`turnstile`] decides whose
-//! turn it is, [`permits`] spares those the lock who need not wait. The internal lock is `std`'s:
+//! `wait_list` keeps waiters in order inside their own futures, `turnstile` decides whose
+//! turn it is, `permits` spares those the lock who need not wait. The internal lock is `std`'s:
 //! it spins briefly and then parks, and is held for a few instructions, never across a call of
 //! foreign code, so never while a stack is suspended. The locks and channels don't detect
 //! deadlocks, and hold no record of their owners.
