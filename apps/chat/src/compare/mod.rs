@@ -36,44 +36,57 @@ pub struct Options {
 struct Row {
     style: String,
     #[serde(flatten)]
-    report: Report,
-    #[serde(flatten)]
-    usage: Usage,
+    outcome: Outcome,
 }
 
-/// Compares and prints; fails when a style lost, doubled or mixed up anything.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Outcome {
+    Measured {
+        #[serde(flatten)]
+        report: Box<Report>,
+        #[serde(flatten)]
+        usage: Usage,
+    },
+    Failed {
+        error: String,
+    },
+}
+
+/// Compares and prints; fails when a style lost, doubled or mixed up anything, or could not do it
+/// at all.
 ///
 /// # Errors
 ///
-/// A text for the user, when a style's server or its load could not be run.
+/// A text for the user, when the amount makes no sense.
 pub fn run(options: &Options) -> Result<ExitCode, String> {
     options.amount.check()?;
-    let mut rows = Vec::new();
-    for &style in &options.styles {
-        let server = Server::start(style)?;
-        let report = load::measure(server.address(), &options.amount, label(style));
-        let usage = server.stop();
-        let failed = |error| format!("style {style}: {error}");
-        rows.push(Row {
-            style: style.to_string(),
-            report: report.map_err(failed)?,
-            usage: usage.map_err(failed)?,
-        });
-    }
+    let row = |&style: &Style| {
+        let outcome = measure(style, &options.amount);
+        Row { style: style.to_string(), outcome: outcome.unwrap_or_else(Outcome::failed) }
+    };
+    let rows: Vec<_> = options.styles.iter().map(row).collect();
     if options.json {
         println!("{}", serde_json::to_string(&rows).map_err(|error| error.to_string())?);
     } else {
         print!("{}", table::render(&rows));
     }
-    let clean = rows.iter().all(|row| row.report.is_clean());
+    let clean = rows.iter().all(|row| match &row.outcome {
+        Outcome::Measured { report, .. } => report.is_clean(),
+        Outcome::Failed { .. } => false,
+    });
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn label(style: Style) -> &'static str {
-    match style {
-        Style::Threads => "threads",
-        Style::Callbacks => "callbacks",
-        Style::Fibers => "fibers",
-        Style::Tasks => "tasks",
+fn measure(style: Style, amount: &Amount) -> Result<Outcome, String> {
+    let server = Server::start(style)?;
+    let report = load::measure(server.address(), amount, style.to_string());
+    let usage = server.stop()?; // if the server failed, that is the reason for both
+    Ok(Outcome::Measured { report: Box::new(report?), usage })
+}
+
+impl Outcome {
+    fn failed(error: String) -> Self {
+        Outcome::Failed { error }
     }
 }

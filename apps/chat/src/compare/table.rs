@@ -1,18 +1,22 @@
 //! The table, 80 columns wide at most.
 
-use super::Row;
-use crate::load::{milliseconds, thousands};
+use super::{Outcome, Row};
+use crate::load::{Report, milliseconds, thousands};
 
-/// Over the columns of [`line()`].
-const HEAD: &str = "\
-                       ───────── latency, ms ─────────      peak    peak    CPU
-style     deliveries/s     p50     p99   p99.9     max    memory threads      s
-";
+/// Over the columns of [`line`].
+const HEAD: &str = concat!(
+    "                       ───────── latency, ms ─────────      peak    peak    CPU\n",
+    "style     deliveries/s     p50     p99   p99.9     max    memory threads      s\n",
+);
 
 /// Renders the rows, and under them what was wrong with any.
 pub fn render(rows: &[Row]) -> String {
     let mut text = String::new();
-    if let Some(Row { report, .. }) = rows.first() {
+    let measured = rows.iter().find_map(|row| match &row.outcome {
+        Outcome::Measured { report, .. } => Some(report),
+        Outcome::Failed { .. } => None,
+    });
+    if let Some(report) = measured {
         text += &format!(
             "{} clients, {} groups, {} messages, {} deliveries\n\n",
             thousands(report.clients as u64),
@@ -22,25 +26,40 @@ pub fn render(rows: &[Row]) -> String {
         );
     }
     text += HEAD;
-    for Row { style, report, usage } in rows {
-        text += &line([
-            style.clone(),
-            thousands(report.per_second),
-            milliseconds(report.p50_us),
-            milliseconds(report.p99_us),
-            milliseconds(report.p999_us),
-            milliseconds(report.max_us),
-            format!("{:.1} MB", usage.memory_kib as f64 / 1024.0),
-            thousands(usage.threads),
-            format!("{:.2}", usage.cpu_seconds),
-        ]);
+    for Row { style, outcome } in rows {
+        text += &match outcome {
+            Outcome::Measured { report, usage } => line([
+                style.clone(),
+                thousands(report.per_second),
+                milliseconds(report.p50_us),
+                milliseconds(report.p99_us),
+                milliseconds(report.p999_us),
+                milliseconds(report.max_us),
+                format!("{:.1} MB", usage.memory_kib as f64 / 1024.0),
+                thousands(usage.threads),
+                format!("{:.2}", usage.cpu_seconds),
+            ]),
+            Outcome::Failed { .. } => format!("{style:<9} {:>12}\n", "failed"),
+        };
     }
-    for Row { style, report, .. } in rows.iter().filter(|row| !row.report.is_clean()) {
-        text += &format!("\n{style}: {}\n", report.faults());
-        report.given_up.iter().for_each(|reason| text += &format!("  given up: {reason}\n"));
-        report.complaints.iter().for_each(|complaint| text += &format!("  {complaint}\n"));
+    for Row { style, outcome } in rows {
+        text += &match outcome {
+            Outcome::Failed { error } => format!("\n{style}: {error}\n"),
+            Outcome::Measured { report, .. } => faults(style, report),
+        };
     }
     text
+}
+
+/// What is wrong with a style's report; empty when nothing is.
+fn faults(style: &str, report: &Report) -> String {
+    if report.is_clean() {
+        return String::new();
+    }
+    let given_up = report.given_up.iter().map(|reason| format!("given up: {reason}"));
+    let notes = given_up.chain(report.complaints.iter().cloned());
+    let notes: String = notes.map(|note| format!("  {note}\n")).collect();
+    format!("\n{style}: {}\n{notes}", report.faults())
 }
 
 fn line(cells: [String; 9]) -> String {

@@ -97,7 +97,7 @@ pub struct Amount {
 ///
 /// A text for the user, when there was no load to report on.
 pub fn run(options: &Options) -> Result<ExitCode, String> {
-    let report = measure(&options.address, &options.amount, "load")?;
+    let report = measure(&options.address, &options.amount, "load".into())?;
     if options.json {
         println!("{}", serde_json::to_string(&report).map_err(|error| error.to_string())?);
     } else {
@@ -111,7 +111,7 @@ pub fn run(options: &Options) -> Result<ExitCode, String> {
 /// # Errors
 ///
 /// A text for the user: the amount makes no sense, the server is not there or turns clients away.
-pub fn measure(address: &str, amount: &Amount, label: &'static str) -> Result<Report, String> {
+pub fn measure(address: &str, amount: &Amount, label: String) -> Result<Report, String> {
     amount.check()?;
     bifilar::Builder::new().name("load").block_on(async {
         let probe = TcpStream::connect(address).await;
@@ -154,7 +154,7 @@ struct Tasks {
 }
 
 impl<'a> Load<'a> {
-    fn new(amount: &'a Amount, label: &'static str) -> Self {
+    fn new(amount: &'a Amount, label: String) -> Self {
         let (clients, groups) = (amount.clients.get(), amount.groups.get());
         let began = Instant::now();
         // Names that no other load on the same server uses.

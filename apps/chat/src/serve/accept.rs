@@ -34,7 +34,7 @@ impl AcceptErrors {
         if self.logged.is_none_or(|logged| logged.elapsed() >= LOG_EVERY) {
             let times = std::mem::take(&mut self.unlogged);
             self.logged = Some(Instant::now());
-            tracing::warn!(times, "cannot accept a connection, trying again: {error}");
+            tracing::warn!(times, "cannot take a connection, trying again: {error}");
         }
         PAUSE
     }

@@ -50,6 +50,12 @@ impl Sessions {
         (Open(self.clone()), Delivering(self.clone()))
     }
 
+    /// How many sessions there are.
+    pub fn count(&self) -> usize {
+        let counts = self.counts();
+        counts.open.max(counts.delivering)
+    }
+
     /// Whether a shutdown that began at `since` has to wait any longer.
     pub fn farewell(&self, since: Instant) -> Farewell {
         let counts = *self.counts();

@@ -3,6 +3,7 @@
 //! readily as they suspend fibers.
 
 use std::{
+    fs,
     io::{self, Read},
     net::{Shutdown, TcpStream},
     sync::Arc,
@@ -20,28 +21,44 @@ use super::{
 /// Stack of a session's threads. They are many and their calls are not deep.
 const STACK_BYTES: usize = 128 * 1024;
 
+/// Memory mappings of a session: each of its two threads has a stack, a stack for signals, and a
+/// guard for either.
+const SESSION_MAPPINGS: usize = 8;
+
 /// Serves until the hall closes; returns how many clients were cut off.
 pub fn serve(hall: &Arc<Hall>, options: &Options) -> io::Result<usize> {
     let listener = super::listen(&options.listen)?;
     hall.open(&listener, listener.local_addr()?)?;
+    let max_sessions = max_sessions();
     let mut errors = AcceptErrors::default();
-    loop {
-        match listener.accept() {
-            Ok((stream, _)) => start(hall, stream),
-            Err(_) if hall.is_closing() => break,
-            Err(error) => thread::sleep(errors.pause_after(&error)),
+    while !hall.is_closing() {
+        let started = if hall.sessions.count() < max_sessions {
+            listener.accept().and_then(|(stream, _)| start(hall, stream))
+        } else {
+            Err(io::Error::other(format!("{max_sessions} connections are as many as there can be")))
+        };
+        if let Err(error) = started
+            && !hall.is_closing()
+        {
+            thread::sleep(errors.pause_after(&error));
         }
     }
     Ok(hall.sessions.wait_until_over())
 }
 
-fn start(hall: &Hall, stream: TcpStream) {
+/// As many sessions as the kernel's limit on memory mappings allows, with a tenth to spare. Beyond
+/// it std cannot give a new thread its stack for signals, and ends the process.
+fn max_sessions() -> usize {
+    let limit = fs::read_to_string("/proc/sys/vm/max_map_count").ok();
+    let mappings = limit.and_then(|text| text.trim().parse().ok()).unwrap_or(65_530);
+    mappings / SESSION_MAPPINGS / 10 * 9
+}
+
+fn start(hall: &Hall, stream: TcpStream) -> io::Result<()> {
     let _ = stream.set_nodelay(true);
     let (reader, writer) = split(hall, stream);
-    let spawned = spawn("writer", || writer.run()).and_then(|()| spawn("reader", || reader.run()));
-    if let Err(error) = spawned {
-        tracing::warn!("no thread for a connection, closing it: {error}");
-    }
+    spawn("writer", || writer.run())?;
+    spawn("reader", || reader.run())
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {

@@ -35,7 +35,7 @@
 use super::{
     lock,
     turnstile::{Flags, Place, Turnstile},
-    wake_batch::WakeBatch,
+    wake_batch::{WakeBatch, wake_in_rounds},
 };
 use crate::primitives::{
     AtomicUsize, Mutex,
@@ -95,7 +95,7 @@ impl Permits {
     #[inline]
     pub(crate) fn try_acquire(&self, need: usize) -> Result<(), Refused> {
         match self.try_acquire_fast(need) {
-            Err(state) if state & RESERVED != 0 && count(state) > need => {
+            Err(state) if state & RESERVED != 0 && count(state) >= need => {
                 self.try_acquire_slow(need)
             }
             Err(state) if state & CLOSED != 0 => Err(Refused::Closed),
@@ -265,18 +265,12 @@ impl Permits {
     pub(crate) fn close(&self) {
         // Release pairs with the Acquire of those who find it closed.
         self.state.fetch_or(CLOSED, Release);
-        loop {
-            let mut batch = WakeBatch::new();
-            let mut line = lock(&self.line);
+        wake_in_rounds(&self.line, lock(&self.line), |line, batch| {
             // Nobody joins the line any more: `take` looks at CLOSED with the lock held.
-            let more = line.dismiss(&mut batch);
-            self.settle(&mut line, &mut batch);
-            drop(line);
-            batch.wake();
-            if !more {
-                return;
-            }
-        }
+            let more = line.dismiss(batch);
+            self.settle(line, batch);
+            more
+        });
     }
 
     /// Wakes whom the free permits are for, and says in the word how the line stands.

@@ -101,8 +101,8 @@ impl Turnstile {
     /// Whether `need` of the `available` units may be taken from this place.
     #[inline]
     pub(crate) fn may_take(&mut self, place: &Place, need: usize, available: usize) -> bool {
-        if need > available {
-            return false;
+        if need == 0 || need > available {
+            return need == 0;
         }
         let is_first = place.as_ref().is_some_and(|waiter| self.line.is_first(waiter));
         match self.line.first() {
@@ -154,7 +154,7 @@ impl Turnstile {
     /// after every change of what is available and of the line.
     #[inline]
     pub(crate) fn call(&mut self, available: usize, batch: &mut WakeBatch) {
-        if !self.line.is_empty() {
+        if available > 0 && !self.line.is_empty() {
             self.call_line(available, batch);
         }
     }

@@ -184,3 +184,11 @@ fn messages_keep_their_order() {
     }
     assert_eq!(received, (0..10).collect::<Vec<_>>());
 }
+
+#[test]
+fn nothing_can_always_be_had() {
+    let semaphore = Semaphore::new(0);
+    let _large = waiting(semaphore.acquire_many(2), 1);
+    assert_eq!(Polled::new(semaphore.acquire_many(0)).ready().unwrap().num_permits(), 0);
+    assert!(semaphore.try_acquire_many(0).is_ok());
+}

@@ -143,8 +143,9 @@ impl Server<'_> {
     fn accept(&mut self) {
         self.accept_at = None;
         for _ in 0..ACCEPTS {
-            match self.listener.accept() {
-                Ok((stream, _)) => self.start(stream),
+            let accepted = self.listener.accept();
+            match accepted.and_then(|(stream, _)| self.start(stream)) {
+                Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(_) if self.hall.is_closing() => return,
                 Err(error) => {
@@ -159,20 +160,16 @@ impl Server<'_> {
         self.accept_at = Some(Instant::now());
     }
 
-    fn start(&mut self, stream: TcpStream) {
+    fn start(&mut self, stream: TcpStream) -> io::Result<()> {
         let token = self.connections.next_token();
-        let watched = stream.set_nonblocking(true).and_then(|()| {
-            let both = Interest::READABLE | Interest::WRITABLE;
-            self.ready.queue().register(&stream, token, both, Mode::Edge)
-        });
-        if let Err(error) = watched {
-            tracing::warn!("cannot watch a connection, closing it: {error}");
-            return;
-        }
+        stream.set_nonblocking(true)?;
         let _ = stream.set_nodelay(true);
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.ready.queue().register(&stream, token, both, Mode::Edge)?;
         let waker = self.ready.waker(token);
         self.connections.insert(token, Connection::new(self.hall, stream, waker));
         self.advance(token);
+        Ok(())
     }
 
     /// Lets a connection do what it can, and arranges for its next call.

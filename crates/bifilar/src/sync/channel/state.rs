@@ -14,7 +14,7 @@ use crate::primitives::{AtomicUsize, Mutex, MutexGuard, Ordering::Relaxed};
 use crate::sync::{
     lock,
     turnstile::{Place, Turnstile},
-    wake_batch::WakeBatch,
+    wake_batch::{WakeBatch, wake_in_rounds},
 };
 use std::{
     collections::VecDeque,
@@ -173,18 +173,13 @@ impl<T> Channel<T> {
 
     /// Lets nothing more in, and sends everybody on who waits.
     pub(super) fn close(&self) -> bool {
-        let was_open = !std::mem::replace(&mut lock(&self.state).closed, true);
-        loop {
-            let mut batch = WakeBatch::new();
-            let mut state = lock(&self.state);
+        let mut state = lock(&self.state);
+        let was_open = !std::mem::replace(&mut state.closed, true);
+        wake_in_rounds(&self.state, state, |state, batch| {
             // Nobody joins a line any more: with the channel closed nothing is `NotNow`.
-            let more = state.senders.dismiss(&mut batch) || state.receivers.dismiss(&mut batch);
-            drop(state);
-            batch.wake();
-            if !more {
-                return was_open;
-            }
-        }
+            state.senders.dismiss(batch) || state.receivers.dismiss(batch)
+        });
+        was_open
     }
 
     /// Closes, and drops what nobody can receive any more.
@@ -202,11 +197,12 @@ impl<T> Channel<T> {
     fn settle_and_wake(&self, mut state: MutexGuard<'_, State<T>>) {
         let len = state.queue.len();
         self.len.store(len, Relaxed);
-        if state.senders.is_empty() && state.receivers.is_empty() {
+        let room = self.capacity - len;
+        if (room == 0 || state.senders.is_empty()) && (len == 0 || state.receivers.is_empty()) {
             return;
         }
         let mut batch = WakeBatch::new();
-        state.senders.call(self.capacity - len, &mut batch);
+        state.senders.call(room, &mut batch);
         state.receivers.call(len, &mut batch);
         drop(state);
         batch.wake();
