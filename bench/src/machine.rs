@@ -52,13 +52,20 @@ pub fn describe() -> Value {
     let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let rustc = Command::new("rustc").arg("--version").output();
-    let rustc = rustc.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let says = |program: &str, arguments: &[&str]| {
+        let output =
+            Command::new(program).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+        output.map_or_else(
+            |_| "unknown".to_string(),
+            |output| String::from_utf8_lossy(&output.stdout).trim().to_string(),
+        )
+    };
     json!({
         "cpu": cpu.trim_start_matches([' ', '\t', ':']),
         "cores": std::thread::available_parallelism().map_or(0, usize::from),
         "kernel": kernel.trim(),
-        "rustc": rustc.unwrap_or_default().trim(),
+        "rustc": says("rustc", &["--version"]),
+        "commit": says("git", &["describe", "--always", "--dirty"]),
         "load_at_start": load.split_whitespace().next().unwrap_or_default(),
         "versions": versions(),
     })

@@ -109,7 +109,7 @@ pub fn yield_now() {
     wait::yield_stack();
 }
 
-/// Waits for `duration`: [`time::sleep`](crate::time::sleep) in blocking style.
+/// Waits for `duration`: [`time::sleep`] in blocking style.
 ///
 /// # Panics
 /// Outside of a runtime.

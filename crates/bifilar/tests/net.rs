@@ -47,7 +47,7 @@ fn much_data_in_both_directions_at_once() {
     const LEN: usize = 4 << 20;
     on_one_and_two(|| {
         let (client, server) = pair()?;
-        let data: Vec<u8> = (0..LEN).map(|i| (i * 31 >> 3) as u8).collect();
+        let data: Vec<u8> = (0..LEN).map(|i| ((i * 31) >> 3) as u8).collect();
         let send = |stream: TcpStream, data: Vec<u8>| {
             fiber::spawn(move || {
                 (&stream).write_all(&data)?;

@@ -3,7 +3,7 @@
 use super::{Outcome, Row};
 use crate::load::{Report, milliseconds, thousands};
 
-/// Over the columns of [`line`].
+/// Over the columns of [`line()`].
 const HEAD: &str = concat!(
     "                       ───────── latency, ms ─────────      peak    peak    CPU\n",
     "style     deliveries/s     p50     p99   p99.9     max    memory threads      s\n",

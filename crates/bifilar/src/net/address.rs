@@ -103,7 +103,7 @@ impl sealed::Resolve for (&str, u16) {
 
 impl sealed::Resolve for [SocketAddr] {
     fn resolve(&self) -> Resolving {
-        Resolving(State::Known(Some(Addresses::Many(self.to_vec().into_iter()))))
+        Resolving(State::Known(Some(Addresses::Many(Vec::from(self).into_iter()))))
     }
 }
 

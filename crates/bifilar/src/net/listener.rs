@@ -76,7 +76,7 @@ impl TcpListener {
             let peer = peer
                 .and_then(|peer| SocketAddr::try_from(peer).ok())
                 .ok_or_else(|| io::Error::other("a TCP connection from no IP address"))?;
-            Ok(Done::Full((TcpStream::from_nonblocking(fd.into()), peer)))
+            Ok(Done::Full((TcpStream::from_nonblocking(fd), peer)))
         })
     }
 

@@ -205,12 +205,12 @@ async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = socket_with(family, SocketType::STREAM, flags, None)?;
     match connect(&socket, &address) {
-        Ok(()) => return Ok(TcpStream::from_nonblocking(socket.into())),
+        Ok(()) => return Ok(TcpStream::from_nonblocking(socket)),
         // Interrupted, the attempt goes on all the same: connect(2).
         Err(Errno::INPROGRESS | Errno::INTR) => {}
         Err(error) => return Err(error.into()),
     }
-    let stream = TcpStream::from_nonblocking(socket.into());
+    let stream = TcpStream::from_nonblocking(socket);
     poll_fn(|cx| stream.io.poll_ready(cx, Direction::Write)).await?;
     match stream.io.get().take_error()? {
         Some(error) => Err(error),
