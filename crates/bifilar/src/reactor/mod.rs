@@ -56,6 +56,11 @@ impl TurnBuffer {
     pub fn new() -> Self {
         TurnBuffer { events: Events::with_capacity(512), woken: Vec::new() }
     }
+
+    /// Whether the last turn took away what `Reactor::ring` had left.
+    pub fn rung(&self) -> bool {
+        self.events.woken()
+    }
 }
 
 impl Reactor {

@@ -232,20 +232,25 @@ impl Worker {
     /// Takes a turn at the own event queue and timers; how many it woke.
     fn turn(&self, timeout: Option<Duration>) -> usize {
         self.remote().heartbeat.beat();
-        self.turn_at(&self.remote().reactor, timeout)
+        self.turn_at(&self.remote().reactor, timeout).0
     }
 
     /// Takes a turn at those of a worker that doesn't come round.
     pub(super) fn turn_for(&self, reactor: &Reactor) {
-        self.turn_at(reactor, Some(Duration::ZERO));
+        let (_, rung) = self.turn_at(reactor, Some(Duration::ZERO));
+        if rung {
+            // It was meant for the worker, which may have gone to sleep just now.
+            reactor.ring();
+        }
     }
 
-    fn turn_at(&self, reactor: &Reactor, timeout: Option<Duration>) -> usize {
+    fn turn_at(&self, reactor: &Reactor, timeout: Option<Duration>) -> (usize, bool) {
         // Taken out for the length of the turn: wakers are called there, and they may be anything.
         let mut buffer = self.turn.take().unwrap_or_else(TurnBuffer::new);
         let woken = reactor.turn(&mut buffer, timeout);
+        let rung = buffer.rung();
         self.turn.replace(Some(buffer));
-        woken
+        (woken, rung)
     }
 
     /// Takes work from another worker, or from the injector.
