@@ -187,7 +187,9 @@ impl Drop for Runtime {
 
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Runtime").field("workers", &self.threads.len()).finish_non_exhaustive()
+        f.debug_struct("Runtime")
+            .field("workers", &self.handle.shared().config.workers)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,7 +1,7 @@
-//! The worker threads of a runtime: started together, joined together.
+//! The threads of a runtime, workers and monitor: started together, joined together.
 
 use super::SHUTDOWN_LIMIT;
-use crate::scheduler::{Driver, Shared};
+use crate::scheduler::{self, Driver, Shared};
 use std::{
     io,
     sync::{Arc, Mutex, mpsc},
@@ -18,22 +18,23 @@ impl Threads {
     /// Starts workers `from..`. When one can't be started, ends those that could.
     pub fn start(shared: &Arc<Shared>, from: usize) -> io::Result<Self> {
         let (running, ended) = mpsc::channel();
-        let threads = (from..shared.config.workers)
-            .map(|index| {
-                let (shared, running) = (shared.clone(), running.clone());
-                let name = format!("{}-{index}", shared.config.name);
-                thread::Builder::new().name(name).spawn(move || {
-                    let _running = running;
-                    Driver::new(shared, index).run_until_finished(None);
-                })
+        let start = |role: &str, body: fn(Arc<Shared>, usize), index| {
+            let (shared, running) = (shared.clone(), running.clone());
+            let name = format!("{}-{role}", shared.config.name);
+            thread::Builder::new().name(name).spawn(move || {
+                let _running = running;
+                body(shared, index);
             })
+        };
+        let worker = |shared, index| Driver::new(shared, index).run_until_finished(None);
+        let monitor = |shared, _| scheduler::monitor(&shared);
+        let workers = from..shared.config.workers;
+        let threads = workers
+            .map(|index| start(&index.to_string(), worker, index))
+            .chain((shared.config.workers > 1).then(|| start("monitor", monitor, 0)))
             .collect::<io::Result<_>>()
             .inspect_err(|_| shared.close())?;
         Ok(Threads { threads, ended: Mutex::new(ended) })
-    }
-
-    pub fn len(&self) -> usize {
-        self.threads.len()
     }
 
     /// Waits for the workers of a runtime that was closed. `false`: some of them go on after

@@ -57,12 +57,12 @@ impl Parking {
 
     /// For the worker, when it comes back.
     pub fn finish(&self) {
-        self.0.swap(EMPTY, Ordering::AcqRel);
+        self.0.swap(EMPTY, Ordering::SeqCst);
     }
 
-    /// Whether the worker sleeps, or is about to.
+    /// Whether the worker sleeps, or is about to. SeqCst, as is `finish`: for the monitor.
     pub fn is_parked(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == PARKED
+        self.0.load(Ordering::SeqCst) == PARKED
     }
 
     /// `true`: the worker is parked, and the caller must ring its event queue.

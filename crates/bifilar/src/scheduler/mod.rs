@@ -4,7 +4,7 @@
 //!   Shared (one for a runtime)
 //!   ├── injector           tasks from outside, for anybody
 //!   ├── idle               who sleeps, who searches ([`idle`])
-//!   ├── sentry             who looks after workers that don't come round ([`sentry`])
+//!   ├── monitor            a thread that looks after workers which don't come round ([`monitor`])
 //!   └── Remote × workers   what others may touch of a worker
 //!       ├── queue          tasks that others may steal ([`queue`], [`ring`])
 //!       ├── next           the task that was woken last, runs first (may be stolen, too)
@@ -31,14 +31,15 @@
 mod drive;
 mod idle;
 mod inbox;
+mod monitor;
 mod queue;
 mod ring;
-mod sentry;
 mod stack;
 mod switching;
 mod worker;
 
 pub(crate) use drive::Driver;
+pub(crate) use monitor::monitor;
 pub(crate) use stack::class;
 
 use crate::{
@@ -49,8 +50,8 @@ use crate::{
 };
 use idle::{Idle, Parking};
 use inbox::Inbox;
+use monitor::{Heartbeat, Monitor};
 use queue::{LockedFifo, Queue};
-use sentry::{Heartbeat, Sentry};
 use std::{
     fmt,
     future::Future,
@@ -75,7 +76,7 @@ pub(crate) struct Shared {
     pub config: Config,
     injector: LockedFifo,
     idle: Idle,
-    sentry: Sentry,
+    monitor: Monitor,
     remotes: Box<[Remote]>,
     /// Deals tasks from outside out to the registries, and sockets to the reactors.
     next_worker: AtomicUsize,
@@ -114,7 +115,7 @@ impl Shared {
         Ok(Arc::new_cyclic(|shared| Shared {
             injector: LockedFifo::new(),
             idle: Idle::new(config.workers),
-            sentry: Sentry::new(),
+            monitor: Monitor::new(),
             remotes: reactors
                 .into_iter()
                 .enumerate()
@@ -234,6 +235,7 @@ impl Shared {
             for remote in &self.remotes {
                 remote.unpark();
             }
+            self.monitor.unpark();
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
     cell::{Fifo, Link, TaskRef},
     context,
     primitives::Ordering,
-    reactor::{Reactor, TurnBuffer},
+    reactor::TurnBuffer,
 };
 use bifilar_coroutine::raw::Suspended;
 use std::{
@@ -229,28 +229,13 @@ impl Worker {
         }
     }
 
-    /// Takes a turn at the own event queue and timers; how many it woke.
-    fn turn(&self, timeout: Option<Duration>) -> usize {
-        self.remote().heartbeat.beat();
-        self.turn_at(&self.remote().reactor, timeout).0
-    }
-
-    /// Takes a turn at those of a worker that doesn't come round.
-    pub(super) fn turn_for(&self, reactor: &Reactor) {
-        let (_, rung) = self.turn_at(reactor, Some(Duration::ZERO));
-        if rung {
-            // It was meant for the worker, which may have gone to sleep just now.
-            reactor.ring();
-        }
-    }
-
-    fn turn_at(&self, reactor: &Reactor, timeout: Option<Duration>) -> (usize, bool) {
+    fn turn(&self, timeout: Option<Duration>) {
+        let remote = self.remote();
+        remote.heartbeat.beat();
         // Taken out for the length of the turn: wakers are called there, and they may be anything.
         let mut buffer = self.turn.take().unwrap_or_else(TurnBuffer::new);
-        let woken = reactor.turn(&mut buffer, timeout);
-        let rung = buffer.rung();
+        remote.reactor.turn(&mut buffer, timeout);
         self.turn.replace(Some(buffer));
-        (woken, rung)
     }
 
     /// Takes work from another worker, or from the injector.
@@ -309,31 +294,20 @@ impl Worker {
         let work_elsewhere = crowd
             && (!self.shared.injector.is_empty()
                 || self.shared.remotes.iter().any(|other| !other.queue.is_empty()));
-        let mut on_duty = false;
-        let mut woken = 0;
         if !work_elsewhere && remote.parking.prepare() {
+            let timeout =
+                self.deadline.get().map(|at| at.saturating_duration_since(Instant::now()));
             // The last look at what `unpark` announces: the token may have been left before.
             if remote.inbox.is_empty() && !self.must_leave() && self.shared.injector.is_empty() {
-                let period = crowd.then(|| self.shared.sentry.take_duty()).flatten();
-                on_duty = period.is_some();
-                let to_deadline =
-                    self.deadline.get().map(|at| at.saturating_duration_since(Instant::now()));
-                woken = self.turn(period.into_iter().chain(to_deadline).min());
+                self.turn(timeout);
             }
             remote.parking.finish();
         }
-        if !crowd {
-            return;
-        }
-        if self.shared.idle.unpark(self.index) {
-            self.searching.set(true);
-            woken += 1;
-        }
-        if on_duty {
-            self.make_round();
-        }
-        if woken > 0 && self.shared.sentry.stir() {
-            self.shared.notify_one();
+        if crowd {
+            if self.shared.idle.unpark(self.index) {
+                self.searching.set(true);
+            }
+            self.shared.monitor.stir();
         }
     }
 

@@ -1,0 +1,133 @@
+//! The monitor: a thread that looks after workers which don't come round.
+//!
+//! A worker in a long poll (a computation, or a call that blocks for real) doesn't look at its event
+//! queue and timers, and what it has queued stays there unless somebody steals it. While all others
+//! are busy as well there is no help; but an idle one could do that work. So every [`PERIOD`] the
+//! monitor takes a turn at the event queue of each worker whose heartbeat has stood still since its
+//! last round, and wakes an idle worker to steal.
+//!
+//! ```text
+//!   rounds every PERIOD ── QUIET rounds in which every worker was parked ──► resting
+//!        ▲                                                                      │
+//!        └───────── stir, by a worker that comes back to work ◄─────────────────┘
+//! ```
+//!
+//! So an idle process sleeps for good after a second. The scheme of Go's `sysmon`. A worker could do
+//! it in its sleep, but would have to wake another in its place each time it goes back to work.
+//! A runtime with a single worker has no monitor, since there is nobody to help.
+//!
+//! **Why `stir` isn't missed:** the monitor says `resting` and *then* looks once more whether all
+//! are parked; a worker says that it isn't parked and *then* looks at `resting`. All four are SeqCst,
+//! so one of the two sees the other.
+
+use super::{Remote, Shared};
+use crate::{
+    primitives::{AtomicBool, AtomicU32, Ordering},
+    reactor::TurnBuffer,
+};
+use std::{
+    sync::{Arc, OnceLock},
+    thread::{self, Thread},
+    time::Duration,
+};
+
+/// Go's figure: after 10 ms without a look, `sysmon` polls the network.
+const PERIOD: Duration = Duration::from_millis(10);
+
+/// Rounds without any movement after which it rests: a second.
+const QUIET: u32 = 100;
+
+pub(super) struct Monitor {
+    resting: AtomicBool,
+    thread: OnceLock<Thread>,
+}
+
+impl Monitor {
+    pub fn new() -> Self {
+        Monitor { resting: AtomicBool::new(false), thread: OnceLock::new() }
+    }
+
+    /// For a worker that comes back to work.
+    pub fn stir(&self) {
+        if self.resting.load(Ordering::SeqCst) && self.resting.swap(false, Ordering::SeqCst) {
+            self.unpark();
+        }
+    }
+
+    /// Makes it look whether the runtime has finished.
+    pub fn unpark(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+}
+
+/// Shows the monitor that a worker comes round. Relaxed: it is a hint, and a round that takes one
+/// for stuck that isn't does no harm.
+pub(super) struct Heartbeat {
+    beats: AtomicU32,
+    /// What the monitor saw in its last round.
+    seen: AtomicU32,
+}
+
+impl Heartbeat {
+    pub fn new() -> Self {
+        Heartbeat { beats: AtomicU32::new(0), seen: AtomicU32::new(0) }
+    }
+
+    /// For the worker, whenever it looks around.
+    pub fn beat(&self) {
+        self.beats.store(self.beats.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// For the monitor, once in a round. `true`: it has stood still since the last one.
+    fn stands_still(&self) -> bool {
+        let beats = self.beats.load(Ordering::Relaxed);
+        self.seen.swap(beats, Ordering::Relaxed) == beats
+    }
+}
+
+/// The life of the monitor's thread.
+pub(crate) fn monitor(shared: &Arc<Shared>) {
+    let Monitor { resting, thread } = &shared.monitor;
+    let _ = thread.set(thread::current());
+    let mut buffer = TurnBuffer::new();
+    let mut quiet = 0;
+    while !shared.is_finished() {
+        if quiet < QUIET {
+            thread::park_timeout(PERIOD);
+            quiet = if shared.make_round(&mut buffer) { 0 } else { quiet + 1 };
+            continue;
+        }
+        resting.store(true, Ordering::SeqCst);
+        while resting.load(Ordering::SeqCst) && shared.all_parked() && !shared.is_finished() {
+            thread::park();
+        }
+        resting.store(false, Ordering::SeqCst);
+        quiet = 0;
+    }
+}
+
+impl Shared {
+    fn all_parked(&self) -> bool {
+        self.remotes.iter().all(|remote| remote.parking.is_parked())
+    }
+
+    /// Looks after each worker that is stuck. `true`: not everybody is parked.
+    fn make_round(&self, buffer: &mut TurnBuffer) -> bool {
+        for Remote { heartbeat, parking, reactor, queue, next, .. } in &self.remotes {
+            if !heartbeat.stands_still() || parking.is_parked() {
+                continue;
+            }
+            reactor.turn(buffer, Some(Duration::ZERO));
+            if buffer.rung() {
+                // It was meant for the worker, which may have gone to sleep just now.
+                reactor.ring();
+            }
+            if !queue.is_empty() || !next.load(Ordering::Relaxed).is_null() {
+                self.notify_one();
+            }
+        }
+        !self.all_parked()
+    }
+}
