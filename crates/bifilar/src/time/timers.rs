@@ -52,9 +52,9 @@ impl Timers {
         let tick = self.tick_at_or_after(deadline);
         let mut inner = self.inner.lock().unwrap();
         let key = inner.wheel.insert(tick, waker);
-        if tick < self.next.load(Ordering::Relaxed) {
-            self.next.store(tick, Ordering::Relaxed);
-        }
+        // What the wheel says, which may be before `tick`: it wants to move the block of `tick` down
+        // first, and the worker will wake up for that.
+        self.next.store(inner.wheel.next_deadline().unwrap_or(NEVER), Ordering::Relaxed);
         (key, inner.sleeping_until.is_some_and(|until| tick < until))
     }
 
@@ -118,5 +118,25 @@ impl Timers {
     /// The worker is back.
     pub fn awake(&self) {
         self.inner.lock().unwrap().sleeping_until = None;
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// A worker that sleeps until the wheel wants to be advanced, but whose `fire` then finds
+    /// nothing to advance for, asks again how long it may sleep, hears "not at all", and spins.
+    #[test]
+    fn fire_advances_whenever_a_sleep_ends() {
+        let start = Instant::now();
+        for deadline_ms in [1, 63, 64, 65, 100, 5_000, 1_000_000] {
+            let timers = Timers::new(start);
+            let deadline = start + Duration::from_millis(deadline_ms);
+            let _ = timers.insert(deadline, Waker::noop().clone());
+            let _ = timers.limit_sleep(None);
+            let until = timers.inner.lock().unwrap().sleeping_until.unwrap();
+            assert_eq!(timers.next.load(Ordering::Relaxed), until, "{deadline_ms} ms");
+        }
     }
 }
