@@ -21,7 +21,9 @@ async fn main() -> io::Result<()> {
     let mut incoming = listener.incoming();
     while let Some(stream) = incoming.next().await {
         match stream {
-            Ok(stream) => drop(task::spawn(async move { report(echo(&stream).await) })),
+            Ok(stream) => {
+                task::spawn(async move { report(echo(&stream).await) });
+            }
             Err(error) => eprintln!("accept: {error}"),
         }
     }

@@ -20,7 +20,9 @@ fn main() -> io::Result<()> {
 
         for stream in listener.incoming().wait_iter() {
             match stream {
-                Ok(stream) => drop(fiber::spawn(move || report(echo(&stream)))),
+                Ok(stream) => {
+                    fiber::spawn(move || report(echo(&stream)));
+                }
                 Err(error) => eprintln!("accept: {error}"),
             }
         }

@@ -43,7 +43,7 @@ async fn in_an_iterator() {
 /// `serde_json` reads from something that trickles in from another task.
 async fn in_a_parser() {
     let (sender, receiver) = channel::bounded(1);
-    drop(task::spawn(trickle(sender)));
+    task::spawn(trickle(sender));
     let numbers: Vec<u32> = serde_json::from_reader(Trickle(receiver)).expect("valid JSON");
     println!("\nparser: got {numbers:?}");
 }

@@ -38,8 +38,8 @@ pub fn serve(hall: &Arc<Hall>, options: &Options) -> io::Result<usize> {
 fn start(hall: &Hall, stream: TcpStream) {
     super::prepare(&stream);
     let (reader, writer) = split(hall, stream);
-    drop(fiber::spawn(|| writer.run())); // detached, as with threads
-    drop(fiber::spawn(|| reader.run()));
+    fiber::spawn(|| writer.run()); // detached, as with threads
+    fiber::spawn(|| reader.run());
 }
 
 impl Socket for TcpStream {

@@ -58,8 +58,8 @@ fn start(hall: &Hall, stream: TcpStream) {
         read(&stream, lines, member, notes).await;
         drop(open);
     };
-    drop(task::spawn(writer)); // detached, as threads are
-    drop(task::spawn(reader));
+    task::spawn(writer); // detached, as threads are
+    task::spawn(reader);
 }
 
 /// The reading half: does what the client asks until it closes or has to be closed.

@@ -27,7 +27,6 @@ pub(crate) struct CancelUnwind;
 ///     assert_eq!(handle.join().unwrap(), 42);
 /// });
 /// ```
-#[must_use = "dropping a JoinHandle detaches the task; say so with `drop` or `let _ =`"]
 pub struct JoinHandle<T> {
     task: TaskRef,
     output: PhantomData<T>,
@@ -158,19 +157,12 @@ impl<T> Drop for JoinHandle<T> {
             });
             drop(waker);
         }
-        /// Gives the reference back even if the output's destructor panics.
-        struct Release(TaskRef);
-        impl Drop for Release {
-            fn drop(&mut self) {
-                // SAFETY: the handle's own reference, used no more.
-                unsafe { Header::release(self.0) }
-            }
-        }
-        let _release = Release(self.task);
         if left.drop_output {
             // SAFETY: complete, and the output was this handle's (it may have been taken).
             unsafe { Header::drop_output(self.task) };
         }
+        // SAFETY: the handle's own reference, used no more.
+        unsafe { Header::release(self.task) }
     }
 }
 

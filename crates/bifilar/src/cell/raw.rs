@@ -312,7 +312,7 @@ unsafe fn drop_output<F: Future, S: Schedule>(task: TaskRef) {
     // SAFETY: alive, and of this type.
     let cell = unsafe { task.cast::<Cell<F, S>>().as_ref() };
     // SAFETY: the stage is the caller's.
-    drop(unsafe { cell.take_stage() });
+    drop_quietly(unsafe { cell.take_stage() });
 }
 
 /// # Safety

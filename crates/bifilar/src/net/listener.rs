@@ -93,7 +93,7 @@ impl TcpListener {
     ///     let listener = TcpListener::bind("127.0.0.1:7000").wait()?;
     ///     for stream in listener.incoming().wait_iter() {
     ///         match stream {
-    ///             Ok(stream) => drop(fiber::spawn(move || drop(stream))),
+    ///             Ok(stream) => { fiber::spawn(move || drop(stream)); }
     ///             Err(error) => eprintln!("accept: {error}"),
     ///         }
     ///     }
