@@ -141,28 +141,3 @@ fn recorders_are_shared_and_thread_recorders_are_moved() {
     shared::<Recorder>();
     moved::<bifilar_timeline::ThreadRecorder>();
 }
-
-/// `cargo test --release -p bifilar-timeline --test recording pace -- --ignored --nocapture`
-#[test]
-#[ignore = "a measurement"]
-fn pace() {
-    set_enabled(true);
-    const COUNT: u64 = 10_000_000;
-    let per = |start: std::time::Instant| start.elapsed().as_nanos() as f64 / COUNT as f64;
-    let recorder = Recorder::new(1 << 16);
-    let thread = recorder.thread("worker");
-    let start = std::time::Instant::now();
-    for task in 0..COUNT {
-        thread.record(Event::Wake { from: task, to: 1 });
-    }
-    println!("record, monotonic clock: {:.1} ns", per(start));
-    let start = std::time::Instant::now();
-    for task in 0..COUNT {
-        thread.record_at(task, Event::Wake { from: task, to: 1 });
-    }
-    println!("record_at:               {:.1} ns", per(start));
-    let start = std::time::Instant::now();
-    let recording = recorder.snapshot();
-    println!("snapshot of 65,536:      {:?}", start.elapsed());
-    assert_eq!(recording.threads[0].events.len(), 1 << 16);
-}
