@@ -1,8 +1,59 @@
 //! **Any task may block**: `.await` where you can, `.wait()` where you can't.
 //!
-//! bifilar is a runtime in which futures and green threads are the same thing. `.wait()` on any
-//! future is legal at any depth of any task: it suspends the *stack* that is running, not the
-//! thread, and the worker goes on with other tasks on another one.
+//! bifilar is a runtime in which futures and green threads are the same thing. A *task* is a future;
+//! a *fiber* is a task whose body is a closure. [`wait`](Wait::wait) on any future is legal at any
+//! depth of either: it suspends the *stack* that is running, not the thread, and the worker goes on
+//! with other tasks on another one.
+//!
+//! ```
+//! use bifilar::{Wait, fiber, sync::channel, task, time::sleep};
+//! use std::time::Duration;
+//!
+//! bifilar::run(|| {
+//!     let (sender, receiver) = channel::bounded(1);
+//!
+//!     // A fiber, in blocking style …
+//!     let sum = fiber::spawn(move || {
+//!         std::iter::from_fn(|| receiver.recv().wait().ok()).sum::<u32>()
+//!     });
+//!
+//!     // … and an async task. Each could be written the other way.
+//!     task::spawn(async move {
+//!         for number in 1..=4 {
+//!             sleep(Duration::from_millis(1)).await;
+//!             sender.send(number).await.unwrap();
+//!         }
+//!     });
+//!
+//!     assert_eq!(sum.join().unwrap(), 10);
+//! });
+//! ```
+//!
+//! # Where to begin
+//!
+//! | to | use |
+//! |---|---|
+//! | start | [`run`] (a closure), [`block_on`] (a future), `#[bifilar::main]`, [`Builder`] |
+//! | spawn | [`fiber::spawn`], [`task::spawn`]; both give a [`JoinHandle`] |
+//! | wait | `.await` in async code, [`.wait()`](Wait::wait) anywhere, [`.wait_iter()`](WaitIter::wait_iter) for streams |
+//! | talk | [`net`], [`sync`], [`time`] |
+//! | call what blocks for real | [`unblock`] |
+//!
+//! # What to know
+//!
+//! - `wait` suspends everything that stands on its stack. Other branches of a `join!` or `select!`
+//!   polled by the same task stand still meanwhile.
+//! - Fibers stay on the worker on which they started; tasks move between workers whenever they stand
+//!   at an `.await`. A task in the middle of a `wait` stays where it is.
+//! - A `std::sync::MutexGuard` held across a `wait` can deadlock a worker. [`sync::Mutex`] can't.
+//! - While a stack is suspended in the middle of an unwind (a destructor waits during a panic), other
+//!   tasks of that worker can see `std::thread::panicking()`, and a std mutex guard that is taken
+//!   before and dropped during that time poisons its mutex.
+//! - Crates that keep a pointer in a thread-local for the length of a call, and count on calls to
+//!   nest, can be broken by a `wait` inside such a call. Code that asks for the bounds of the
+//!   thread's stack gets the wrong answer: run it with [`unblock`].
+//! - With `panic = "abort"`, cancelling reaches `.await` points only: stacks can't be unwound. A
+//!   runtime that ends leaves them as they are.
 
 mod blocking;
 mod cell;
