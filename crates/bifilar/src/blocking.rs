@@ -66,12 +66,7 @@ where
     };
     let (task, handle) = cell::new::<_, Pooled>(Call(Some(f)), std::ptr::null(), meta);
     if let Err(error) = pool.push(task) {
-        // SAFETY: it was refused, so the right to its one poll is still ours. Cancelled, it is only
-        // dropped.
-        unsafe {
-            Header::cancel(task);
-            Header::poll(task);
-        }
+        cancel(task);
         panic!("cannot start a thread for a blocking call: {error}");
     }
     handle
@@ -123,6 +118,13 @@ fn pool_of(shared: &Arc<Shared>) -> &Arc<Pool> {
     &owner.downcast_ref::<Owner>().expect("set above only").0
 }
 
+/// The runtime ends: cancels the calls that have not started. Those that run are not waited for.
+pub(crate) fn close(shared: &Shared) {
+    if let Some(owner) = shared.blocking.get().and_then(|owner| owner.downcast_ref::<Owner>()) {
+        owner.close();
+    }
+}
+
 impl Pool {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
@@ -130,6 +132,11 @@ impl Pool {
 
     fn push(self: &Arc<Self>, task: TaskRef) -> io::Result<()> {
         let mut state = self.lock();
+        if state.closed {
+            drop(state);
+            cancel(task);
+            return Ok(());
+        }
         if state.idle > state.promised {
             state.promised += 1;
             self.work.notify_one();
@@ -182,21 +189,31 @@ impl Pool {
     }
 }
 
-impl Drop for Owner {
-    fn drop(&mut self) {
+impl Owner {
+    fn close(&self) {
         let mut state = self.0.lock();
         state.closed = true;
         let mut abandoned = std::mem::replace(&mut state.queue, Fifo::new());
         drop(state);
         self.0.work.notify_all();
         while let Some(link) = abandoned.pop() {
-            // SAFETY: from the queue, which gives the right to its one poll. Cancelled, it is only
-            // dropped.
-            unsafe {
-                Header::cancel(link.cast());
-                Header::poll(link.cast());
-            }
+            cancel(link.cast());
         }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Ends a call that was not run: the right to its one poll is the caller's.
+fn cancel(task: TaskRef) {
+    // SAFETY: as said; cancelled, the closure is only dropped.
+    unsafe {
+        Header::cancel(task);
+        Header::poll(task);
     }
 }
 

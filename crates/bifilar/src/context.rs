@@ -131,11 +131,9 @@ pub(crate) fn poll_budget(cx: &mut TaskContext<'_>) -> Poll<()> {
     if spend() {
         return Poll::Ready(());
     }
-    // Outside of a worker nobody fills the budget up again, and there is nobody to yield to.
-    if with(|context| context.worker.get().is_null()) {
-        with(|context| context.budget.set(BUDGET));
-        return Poll::Ready(());
-    }
+    // Refused once: who polls again within the same turn (an executor that is nested in the task, and
+    // can't leave it) must get on.
+    with(|context| context.budget.set(BUDGET));
     cx.waker().wake_by_ref();
     Poll::Pending
 }

@@ -15,7 +15,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     ptr::NonNull,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 /// What a task asks of its scheduler.
@@ -200,7 +200,8 @@ unsafe fn poll<F: Future, S: Schedule>(task: TaskRef) {
     };
     // SAFETY: as above.
     unsafe { cell.stage.with_mut(|stage| *stage = Stage::Output(result)) };
-    cell.finish();
+    // SAFETY: still RUNNING, and the output is stored.
+    unsafe { Cell::<F, S>::finish(task) };
 }
 
 impl<F: Future, S: Schedule> Cell<F, S> {
@@ -246,20 +247,26 @@ impl<F: Future, S: Schedule> Cell<F, S> {
         }))
     }
 
-    /// RUNNING → COMPLETE, and everything that is owed then.
-    fn finish(&self) {
-        let task = NonNull::from(&self.header);
-        let owed = self.header.state.complete();
+    /// RUNNING → COMPLETE, and everything that is owed then. The last thing done with the cell.
+    ///
+    /// # Safety
+    /// The caller set RUNNING, and stored the output.
+    unsafe fn finish(task: TaskRef) {
+        // SAFETY: alive until the runtime's reference is given back below.
+        let cell = unsafe { task.cast::<Self>().as_ref() };
+        let owed = cell.header.state.complete();
         if owed.drop_output {
             // SAFETY: no `JoinHandle` exists, so the output is ours.
-            drop_quietly(unsafe { self.take_stage() });
+            drop_quietly(unsafe { cell.take_stage() });
         } else if owed.wake_joiner {
-            let wake = self.header.join_waker.with(|waker| {
-                // SAFETY: JOIN_WAKER was set at completion: the field is filled and ours to read.
-                let waker = unsafe { (*waker).as_ref() };
-                catch_unwind(AssertUnwindSafe(|| waker.map(std::task::Waker::wake_by_ref)))
+            // Taken, so that no foreign code is left to run when the cell is freed.
+            let waker = cell.header.join_waker.with_mut(|waker| {
+                // SAFETY: JOIN_WAKER was set at completion: the field is ours from then on.
+                unsafe { (*waker).take() }
             });
-            drop_quietly(wake);
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.map(Waker::wake))) {
+                mem::forget(payload);
+            }
         }
         S::finished(task);
         // SAFETY: this is the runtime's own reference; nothing follows.

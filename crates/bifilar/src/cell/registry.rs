@@ -93,12 +93,16 @@ impl Registry {
         self.0.lock().unwrap().len
     }
 
-    /// Takes no more tasks, and cancels those that are here.
+    /// Takes no more tasks.
     pub fn close(&self) {
+        self.0.lock().unwrap().closed = true;
+    }
+
+    /// Cancels all tasks that are here.
+    pub fn cancel_all(&self) {
         let mut tasks = Vec::new();
         {
-            let mut list = self.0.lock().unwrap();
-            list.closed = true;
+            let list = self.0.lock().unwrap();
             let mut cursor = list.head;
             while let Some(task) = cursor {
                 // SAFETY: the lock is held; what stands in the registry is alive. The reference

@@ -109,10 +109,7 @@ impl Reactor {
         }
         self.timers.fire(&mut buffer.woken);
         let count = buffer.woken.len();
-        for waker in buffer.woken.drain(..) {
-            // A waker may be anybody's, and its panic must not be the worker's.
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-        }
+        wake_all(buffer.woken.drain(..));
         count
     }
 
@@ -122,11 +119,15 @@ impl Reactor {
         fd: BorrowedFd<'_>,
         blocked: Direction,
     ) -> std_io::Result<Registration> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(gone());
-        }
         let readiness = Arc::new(Readiness::new(blocked));
-        let token = self.sources.lock().unwrap().insert(readiness.clone());
+        let token = {
+            let mut sources = self.sources.lock().unwrap();
+            // Under the lock, so that `close` sees every source that comes in.
+            if self.is_closed() {
+                return Err(gone());
+            }
+            sources.insert(readiness.clone())
+        };
         let both = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.queue.register(fd, token, both, Mode::Edge) {
             self.sources.lock().unwrap().remove(token);
@@ -137,19 +138,31 @@ impl Reactor {
 
     /// The runtime is gone: everybody who waits here is told, and finds errors.
     pub fn close(&self) {
-        self.closed.store(true, Ordering::Release);
         let mut woken = Vec::new();
         let all =
             Reported { readable: true, writable: true, read_closed: true, write_closed: true };
-        for source in self.sources.lock().unwrap().iter() {
+        let sources = self.sources.lock().unwrap();
+        self.closed.store(true, Ordering::Release);
+        for source in sources.iter() {
             source.report(all, &mut woken);
         }
+        drop(sources);
         self.timers.fire_all(&mut woken);
-        woken.into_iter().for_each(Waker::wake);
+        wake_all(woken.into_iter());
     }
 
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+}
+
+/// A waker may be anybody's, and its panic must not be the worker's.
+fn wake_all(wakers: impl Iterator<Item = Waker>) {
+    for waker in wakers {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+            // Its destructor might panic as well.
+            std::mem::forget(payload);
+        }
     }
 }
 
@@ -163,7 +176,7 @@ pub(crate) fn current() -> Option<Arc<Reactor>> {
     if reactor.is_null() {
         return None;
     }
-    // SAFETY: `enter` set it to a pointer from an `Arc` that is kept while it is set.
+    // SAFETY: the context owns a reference of the reactor it names.
     unsafe {
         Arc::increment_strong_count(reactor);
         Some(Arc::from_raw(reactor))
@@ -172,19 +185,23 @@ pub(crate) fn current() -> Option<Arc<Reactor>> {
 
 /// Makes `reactor` the current one of this thread until the guard is dropped.
 pub(crate) fn enter(reactor: Arc<Reactor>) -> Entered {
-    let before = context::with(|context| context.reactor.replace(Arc::as_ptr(&reactor).cast()));
-    Entered { before, _reactor: reactor }
+    let before = context::with(|context| context.reactor.replace(Arc::into_raw(reactor).cast()));
+    Entered { before }
 }
 
+/// The context owns a reference of the reactor it names, and this one of the reactor before it.
 #[must_use]
 pub(crate) struct Entered {
     before: *const (),
-    _reactor: Arc<Reactor>,
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        context::with(|context| context.reactor.set(self.before));
+        let left = context::with(|context| context.reactor.replace(self.before)).cast::<Reactor>();
+        if !left.is_null() {
+            // SAFETY: the context owned this reference, made by `enter`.
+            drop(unsafe { Arc::from_raw(left) });
+        }
     }
 }
 

@@ -102,10 +102,11 @@ impl Readiness {
 
     /// Leaves a waker, then looks again: `Some` if the source became ready meanwhile.
     pub fn wait(&self, direction: Direction, waker: &Waker) -> Option<Attempt> {
-        let replaced = self.waiters.lock().unwrap()[direction as usize].add(waker);
-        for waker in replaced {
-            waker.wake();
-        }
+        // Cloned, dropped and woken outside of the lock: a waker may be anybody's.
+        let waker = waker.clone();
+        let (refused, overflow) = self.waiters.lock().unwrap()[direction as usize].add(waker);
+        drop(refused);
+        overflow.into_iter().for_each(Waker::wake);
         self.ready(direction)
     }
 
@@ -145,23 +146,19 @@ struct Wakers {
 const MOST_WAKERS: usize = 32;
 
 impl Wakers {
-    /// Returns wakers to be woken once the lock is given back.
-    fn add(&mut self, waker: &Waker) -> Vec<Waker> {
-        match &self.first {
-            None => self.first = Some(waker.clone()),
-            Some(first) if first.will_wake(waker) => {}
-            Some(_) if self.more.iter().any(|other| other.will_wake(waker)) => {}
-            Some(_) => {
-                let overflow = if self.more.len() < MOST_WAKERS {
-                    Vec::new()
-                } else {
-                    std::mem::take(&mut self.more)
-                };
-                self.more.push(waker.clone());
-                return overflow;
-            }
+    /// Returns the waker if it is here already, and others to be woken once the lock is given back.
+    fn add(&mut self, waker: Waker) -> (Option<Waker>, Vec<Waker>) {
+        let Some(first) = &self.first else {
+            self.first = Some(waker);
+            return (None, Vec::new());
+        };
+        if first.will_wake(&waker) || self.more.iter().any(|other| other.will_wake(&waker)) {
+            return (Some(waker), Vec::new());
         }
-        Vec::new()
+        let full = self.more.len() == MOST_WAKERS;
+        let overflow = if full { std::mem::take(&mut self.more) } else { Vec::new() };
+        self.more.push(waker);
+        (None, overflow)
     }
 
     fn take(&mut self, woken: &mut Vec<Waker>) {

@@ -101,7 +101,7 @@ impl Builder {
     /// # Errors
     /// As [`build`](Builder::build).
     pub fn build_local(self) -> io::Result<LocalRuntime> {
-        Ok(LocalRuntime { driver: Driver::new(self.shared(Some(1))?, 0) })
+        Ok(LocalRuntime { driver: Driver::new(self.shared(Some(1))?, 0)? })
     }
 
     fn shared(self, workers: Option<usize>) -> io::Result<std::sync::Arc<Shared>> {

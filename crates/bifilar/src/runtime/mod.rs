@@ -18,6 +18,7 @@ pub use builder::Builder;
 pub use handle::{EnterGuard, Handle};
 
 use crate::{
+    blocking,
     cell::{JoinHandle, TaskKind},
     fiber::Body,
     scheduler::{self, Birth, Driver, Shared},
@@ -173,13 +174,9 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         let shared = self.handle.shared();
         shared.close();
-        let mine = Shared::current().is_some_and(|current| Arc::ptr_eq(&current, shared));
-        if mine {
-            return;
-        }
-        if self.threads.join() {
-            shared.close_reactors();
-        } else {
+        blocking::close(shared);
+        // One of its own tasks can't wait for itself; the last worker closes the reactors.
+        if !scheduler::stands_on(shared) && !self.threads.join() {
             warn_of_leak(shared);
         }
     }
@@ -270,7 +267,7 @@ impl fmt::Debug for LocalRuntime {
 /// ends it.
 fn drive_to_end<F: Future>(shared: Arc<Shared>, future: F, birth: Birth) -> io::Result<F::Output> {
     let mut threads = Threads::start(&shared, 1)?;
-    let driver = Driver::new(shared, 0);
+    let driver = Driver::new(shared.clone(), 0).inspect_err(|_| shared.close())?;
     // The end comes before the panic goes on: no stack can be unwound on a thread that is unwinding.
     let result = catch_unwind(AssertUnwindSafe(|| driver.block_on(future, birth)));
     if end(&driver) {
@@ -288,6 +285,7 @@ fn end(driver: &Driver) -> bool {
         let limit = if thread::panicking() { UNWINDING_LIMIT } else { SHUTDOWN_LIMIT };
         driver.run_until_finished(Some(Instant::now() + limit));
     }
+    blocking::close(shared);
     if shared.is_finished() {
         shared.close_reactors();
     } else {

@@ -26,7 +26,14 @@ impl Threads {
                 body(shared, index);
             })
         };
-        let worker = |shared, index| Driver::new(shared, index).run_until_finished(None);
+        let worker = |shared, index| match Driver::new(shared, index) {
+            Ok(driver) => {
+                driver.run_until_finished(None);
+                // Whoever comes first: all tasks have ended.
+                driver.shared().close_reactors();
+            }
+            Err(error) => tracing::error!(%error, "a worker has no memory for a stack: one less"),
+        };
         let monitor = |shared, _| scheduler::monitor(&shared);
         let workers = from..shared.config.workers;
         let threads = workers

@@ -4,9 +4,10 @@
 //! its tasks and suspended stacks stand still.
 
 use super::{Birth, Shared, switching::run_on_stacks, worker::Worker};
-use crate::{context, primitives::Ordering, reactor};
+use crate::{context, primitives::Ordering, reactor, wait::Wait};
 use std::{
     future::Future,
+    io,
     marker::PhantomData,
     mem::ManuallyDrop,
     panic::resume_unwind,
@@ -24,9 +25,12 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub fn new(shared: Arc<Shared>, index: usize) -> Self {
-        let worker = ManuallyDrop::new(Box::new(Worker::new(shared, index)));
-        Driver { worker, not_send: PhantomData }
+    /// # Errors
+    /// When the system has no memory for its first stack.
+    pub fn new(shared: Arc<Shared>, index: usize) -> io::Result<Self> {
+        let worker = Worker::new(shared, index);
+        worker.keep_a_spare()?;
+        Ok(Driver { worker: ManuallyDrop::new(Box::new(worker)), not_send: PhantomData })
     }
 
     pub fn shared(&self) -> &Arc<Shared> {
@@ -40,9 +44,20 @@ impl Driver {
 
     /// Runs the worker until `future` is ready. It may borrow: it is gone when this returns.
     ///
+    /// Called within itself, it is `wait`.
+    ///
     /// # Panics
-    /// With what the future panics with.
+    /// With what the future panics with; if this worker is blocked beneath another runtime that one
+    /// of its own tasks drives on this thread.
+    #[track_caller]
     pub fn block_on<F: Future>(&self, future: F, birth: Birth) -> F::Output {
+        if ptr::eq(context::with(|context| context.worker.get()), self.address()) {
+            return future.wait();
+        }
+        assert!(
+            self.worker.root.get().is_none(),
+            "this runtime is blocked by the one that its task runs: use .wait() there"
+        );
         let _entered = self.enter();
         let (shared, index) = (self.shared(), self.index());
         let leave = Waker::from(Arc::new(Leave { shared: shared.clone(), index }));
@@ -74,13 +89,19 @@ impl Driver {
 
     fn enter(&self) -> Entered {
         let reactor = self.shared().remotes[self.index()].reactor.clone();
-        let worker = ptr::from_ref(&**self.worker).cast();
+        let worker = context::with(|context| context.worker.replace(self.address()));
+        self.worker.outer.set(worker.cast());
         context::with(|context| Entered {
-            worker: context.worker.replace(worker),
+            worker,
             stack: context.stack.take(),
             saved: Some(context.save()),
             _reactor: reactor::enter(reactor),
         })
+    }
+
+    /// As the context knows it.
+    fn address(&self) -> *const () {
+        ptr::from_ref(&**self.worker).cast()
     }
 }
 

@@ -49,7 +49,9 @@ impl Parking {
         match self.0.compare_exchange(EMPTY, PARKED, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => true,
             Err(_) => {
-                self.0.store(EMPTY, Ordering::Relaxed);
+                // Not a store: a second token may have been left since, and what came before it
+                // must be seen as well.
+                self.0.swap(EMPTY, Ordering::AcqRel);
                 false
             }
         }

@@ -214,8 +214,13 @@ impl Shared {
 
     /// Takes no more tasks and cancels those that exist.
     pub fn close(&self) {
+        // All are closed before the first task is cancelled: what its destructors spawn must not
+        // find an open one.
         for remote in &self.remotes {
             remote.registry.close();
+        }
+        for remote in &self.remotes {
+            remote.registry.cancel_all();
         }
         self.look_whether_finished();
     }
@@ -306,21 +311,31 @@ unsafe fn hold(shared: *const Shared) -> Arc<Shared> {
 /// Makes `shared` the runtime of the running code until what is returned is dropped.
 pub(crate) fn enter(shared: Arc<Shared>) -> Entered {
     let reactor = (!on_worker()).then(|| reactor::enter(shared.any_reactor()));
-    let before = context::with(|context| context.runtime.replace(Arc::as_ptr(&shared).cast()));
-    Entered { before, _shared: shared, _reactor: reactor }
+    let before = context::with(|context| context.runtime.replace(Arc::into_raw(shared).cast()));
+    Entered { before, _reactor: reactor }
 }
 
-/// See [`enter`].
+/// See [`enter`]. The context owns a reference of the runtime it names, and this one of the runtime
+/// before it; so guards that are dropped in another order, or elsewhere, leave the wrong runtime
+/// behind, but none that is gone.
 pub(crate) struct Entered {
     before: *const (),
-    _shared: Arc<Shared>,
     /// On a worker, sockets and timers stay with the worker's own reactor.
     _reactor: Option<reactor::Entered>,
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        context::with(|context| context.runtime.set(self.before));
+        leave_runtime(self.before);
+    }
+}
+
+/// Puts `before` into the context, and gives back the reference of what stood there.
+fn leave_runtime(before: *const ()) {
+    let left = context::with(|context| context.runtime.replace(before)).cast::<Shared>();
+    if !left.is_null() {
+        // SAFETY: the context owned this reference, made by `enter`.
+        drop(unsafe { Arc::from_raw(left) });
     }
 }
 
@@ -328,6 +343,21 @@ impl fmt::Debug for Entered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Entered")
     }
+}
+
+/// Whether this thread is a worker of `shared`, if only beneath another runtime that one of its
+/// tasks drives.
+pub(crate) fn stands_on(shared: &Shared) -> bool {
+    Worker::with_current(|mut worker| {
+        while let Some(this) = worker {
+            if ptr::eq(Arc::as_ptr(&this.shared), shared) {
+                return true;
+            }
+            // SAFETY: set by `Driver::enter` to the worker that is blocked on this very thread.
+            worker = unsafe { this.outer.get().as_ref() };
+        }
+        false
+    })
 }
 
 /// Whether this thread is a worker of some runtime.

@@ -88,9 +88,19 @@ impl Queue {
         self.ring.pop().or_else(|| self.overflow.pop_batch(&self.ring))
     }
 
-    /// Owner only: takes over a share of a list that all workers see.
-    pub fn pop_from(&self, injector: &LockedFifo) -> Option<TaskRef> {
-        injector.pop_batch(&self.ring)
+    /// Owner only: takes over a share of a list that all workers see, in order and behind what is
+    /// here; a single task when there is more here than the ring holds, so that neither starves.
+    pub fn take_from(&self, injector: &LockedFifo) {
+        if injector.is_empty() {
+            return;
+        }
+        let mut list = injector.list.lock().unwrap();
+        let share = if self.overflow.is_empty() { BATCH.min(list.len().div_ceil(2)) } else { 1 };
+        for _ in 0..share {
+            let Some(link) = list.pop() else { break };
+            self.push(link.cast());
+        }
+        injector.len.store(list.len(), Ordering::Release);
     }
 
     /// Takes about half of `other`'s tasks. The caller owns `self`, which has an empty ring.

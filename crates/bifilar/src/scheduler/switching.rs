@@ -25,6 +25,7 @@ use crate::{
 use bifilar_coroutine::raw::{self, Suspended};
 use std::{
     cell::Cell,
+    io,
     ptr::{self, NonNull},
     task::{RawWaker, RawWakerVTable, Waker},
 };
@@ -48,7 +49,9 @@ impl Suspend for StackHeader {
     fn suspend(&'static self, seen: Seen) {
         Worker::with_current(|worker| {
             let worker = worker.expect("a stack runs on a worker");
-            worker.keep_a_spare();
+            if let Err(error) = worker.keep_a_spare() {
+                return without_a_spare(&error);
+            }
             if !self.count.begin_wait(seen) {
                 worker.push_local(NonNull::from(&self.link));
             }
@@ -59,15 +62,20 @@ impl Suspend for StackHeader {
     fn yield_now(&'static self) {
         Worker::with_current(|worker| {
             let worker = worker.expect("a stack runs on a worker");
-            worker.keep_a_spare();
-            worker.push_local(NonNull::from(&self.link));
-            worker.leave(self);
+            // Without memory for another stack there is nobody to give way to.
+            if worker.keep_a_spare().is_ok() {
+                worker.push_local(NonNull::from(&self.link));
+                worker.leave(self);
+            }
         });
     }
 
     fn notify_when_not_panicking(&'static self) {
         Worker::with_current(|worker| {
-            worker.expect("a stack runs on a worker").deferred.borrow_mut().push(self);
+            let mut deferred = worker.expect("a stack runs on a worker").deferred.borrow_mut();
+            if !deferred.iter().any(|stack| ptr::eq(*stack, self)) {
+                deferred.push(self);
+            }
         });
     }
 
@@ -89,15 +97,14 @@ unsafe fn wake_stack(stack: *const ()) {
 impl Worker {
     /// Makes sure that `leave` finds a stack for a new loop, before anything is irrevocable.
     ///
-    /// # Panics
+    /// # Errors
     /// When the system has no memory for another stack.
-    fn keep_a_spare(&self) {
+    pub fn keep_a_spare(&self) -> io::Result<()> {
         if self.spare.borrow().is_empty() {
-            match StackHeader::take(self.shared.config.stack_class) {
-                Ok(stack) => self.spare.borrow_mut().push(stack),
-                Err(error) => panic!("cannot wait: no memory for another stack: {error}"),
-            }
+            let stack = StackHeader::take(self.shared.config.stack_class)?;
+            self.spare.borrow_mut().push(stack);
         }
+        Ok(())
     }
 
     /// Suspends the stack it is called on, and returns when it is continued.
@@ -203,8 +210,11 @@ impl Worker {
         match StackHeader::take(class) {
             Ok(stack) => Some(stack),
             Err(error) => {
-                // Better on a stack of another size than not at all.
-                tracing::warn!(%error, size = class, "no memory for a stack of the size asked for");
+                // On a smaller stack it might run off the end. It is dropped here, and who joins is
+                // told that it was cancelled.
+                tracing::error!(%error, size = class, "no memory for a task's stack: cancelled");
+                // SAFETY: it was queued, so it is alive.
+                unsafe { Header::cancel(task) };
                 None
             }
         }
@@ -219,6 +229,9 @@ impl Worker {
         // what stands in its queues.
         unsafe { Header::poll(task) };
         context::with(|context| context.task.set(None));
+        // A runtime that the task has entered, by a guard that it holds across an await, isn't the
+        // next task's.
+        super::leave_runtime(ptr::null());
     }
 }
 
@@ -236,9 +249,23 @@ unsafe fn suspend_into(place: &Cell<Option<Suspended>>, to: Suspended) {
     unsafe { raw::switch(place.as_ptr().cast::<Suspended>(), to) };
 }
 
+/// There is no memory for the stack on which the worker would go on, so this one can't be suspended.
+#[cold]
+fn without_a_spare(error: &io::Error) {
+    if std::thread::panicking() {
+        // Likely for this very reason, and a second panic would end the process. Hold the worker up
+        // instead: `wait` polls again.
+        std::thread::yield_now();
+    } else {
+        panic!("cannot wait: no memory for another stack: {error}");
+    }
+}
+
 /// Suspends the native stack, and runs a loop on a stack of its own until it leaves.
 pub(super) fn run_on_stacks(worker: &Worker) {
-    worker.keep_a_spare();
+    if let Err(error) = worker.keep_a_spare() {
+        panic!("cannot run: no memory for a stack: {error}");
+    }
     let spare = worker.spare.borrow_mut().pop().expect("kept by keep_a_spare");
     let to = worker.new_loop(spare);
     // SAFETY: `to` is new; the worker lives until its thread has left it.

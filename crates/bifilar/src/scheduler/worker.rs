@@ -40,6 +40,8 @@ pub(super) struct Worker {
     searching: Cell<bool>,
     turn: RefCell<Option<TurnBuffer>>,
     random: Cell<u32>,
+    /// The worker that this one blocks: it is driven within one of that one's tasks.
+    pub outer: Cell<*const Worker>,
     /// When to give up waiting for unfinished tasks, during shutdown.
     pub deadline: Cell<Option<Instant>>,
 
@@ -67,6 +69,7 @@ impl Worker {
             searching: Cell::new(false),
             turn: RefCell::new(None),
             random: Cell::new(0x9E37_79B9 ^ (index as u32 + 1)),
+            outer: Cell::new(ptr::null()),
             deadline: Cell::new(None),
             root: Cell::new(None),
             spare: RefCell::new(Vec::new()),
@@ -181,9 +184,7 @@ impl Worker {
     fn look_around(&self) {
         self.retry_deferred();
         self.turn(Some(Duration::ZERO));
-        if let Some(task) = self.remote().queue.pop_from(&self.shared.injector) {
-            self.remote().queue.push(task);
-        }
+        self.remote().queue.take_from(&self.shared.injector);
     }
 
     /// Fills the own queues, or sleeps.
@@ -191,9 +192,7 @@ impl Worker {
         self.retry_deferred();
         self.take_inbox();
         let remote = self.remote();
-        if let Some(task) = remote.queue.pop_from(&self.shared.injector) {
-            remote.queue.push(task);
-        }
+        remote.queue.take_from(&self.shared.injector);
         if self.has_work() {
             return;
         }

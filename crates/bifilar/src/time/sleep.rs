@@ -47,6 +47,8 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
     Sleep { deadline: Some(deadline), state: State::New }
 }
 
+const GONE: &str = "the bifilar runtime of this timer has been shut down";
+
 /// The future of [`sleep`] and [`sleep_until`].
 #[must_use = "futures do nothing unless you .await or .wait() for them"]
 pub struct Sleep {
@@ -95,6 +97,8 @@ impl Future for Sleep {
                 if reactor.timers.is_pending(*key, cx.waker()) {
                     return Poll::Pending;
                 }
+                let due = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
+                assert!(due || !reactor.is_closed(), "{GONE}");
             }
             State::New => {
                 let Some(deadline) = self.deadline else { return Poll::Pending };
@@ -103,11 +107,12 @@ impl Future for Sleep {
                         "a timer outside of a bifilar runtime: use bifilar::run, \
                          bifilar::block_on or Handle::enter",
                     );
-                    assert!(!reactor.is_closed(), "the bifilar runtime has been shut down");
                     let (key, ring) = reactor.timers.insert(deadline, cx.waker().clone());
                     if ring {
                         reactor.ring();
                     }
+                    // After the insertion, so that `close` either sees it or is seen.
+                    assert!(!reactor.is_closed(), "{GONE}");
                     self.state = State::Set { reactor, key };
                     return Poll::Pending;
                 }

@@ -60,12 +60,12 @@ impl Timers {
 
     /// `true`: it has not fired yet.
     pub fn is_pending(&self, key: Key, waker: &Waker) -> bool {
+        // Cloned and dropped outside of the lock: a waker may be anybody's.
+        let mut waker = waker.clone();
         let mut inner = self.inner.lock().unwrap();
         let Some(set) = inner.wheel.get_mut(key) else { return false };
-        if !set.will_wake(waker) {
-            let old = std::mem::replace(set, waker.clone());
-            drop(inner);
-            drop(old);
+        if !set.will_wake(&waker) {
+            std::mem::swap(set, &mut waker);
         }
         true
     }

@@ -75,17 +75,26 @@ impl<F: IntoFuture> Wait for F {
     #[inline]
     fn wait(self) -> Self::Output {
         let future = pin!(self.into_future());
-        match context::with(|context| context.stack.get()) {
+        match current_stack() {
             Some(stack) => on_stack(stack, future),
             None => thread::park_until_ready(future),
         }
     }
 }
 
+/// The stack that may be suspended here. Not without a task on it: the loop itself may be in the
+/// middle of something (a foreign waker that waits), and nobody would know that it is gone.
+#[inline]
+fn current_stack() -> Option<&'static dyn Suspend> {
+    context::with(|context| context.task.get().and(context.stack.get()))
+}
+
 #[inline]
 fn on_stack<F: Future>(stack: &'static dyn Suspend, mut future: Pin<&mut F>) -> F::Output {
     let waker = stack.waker();
     let mut cx = Context::from_waker(&waker);
+    // Nobody starts to unwind within this call, whatever others of this thread do meanwhile.
+    let clean = !std::thread::panicking();
     loop {
         let seen = stack.observe();
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
@@ -96,16 +105,16 @@ fn on_stack<F: Future>(stack: &'static dyn Suspend, mut future: Pin<&mut F>) -> 
             }
             return output;
         }
-        unwind_if_cancelled(stack);
+        unwind_if_cancelled(stack, clean);
         stack.suspend(seen);
     }
 }
 
 /// Lets other tasks of this worker run; off a worker, other threads.
 pub(crate) fn yield_stack() {
-    match context::with(|context| context.stack.get()) {
+    match current_stack() {
         Some(stack) => {
-            unwind_if_cancelled(stack);
+            unwind_if_cancelled(stack, !std::thread::panicking());
             stack.yield_now();
         }
         None => std::thread::yield_now(),
@@ -119,7 +128,7 @@ pub(crate) fn yield_stack() {
 /// that comes later still finds the stack and notifies it, and then `suspend` doesn't sleep, since
 /// `seen` is older.
 #[inline]
-fn unwind_if_cancelled(stack: &'static dyn Suspend) {
+fn unwind_if_cancelled(stack: &'static dyn Suspend, clean: bool) {
     let Some(task) = context::with(|context| context.task.get()) else { return };
     // SAFETY: the task being polled is alive.
     let header = unsafe { task.as_ref() };
@@ -128,19 +137,20 @@ fn unwind_if_cancelled(stack: &'static dyn Suspend) {
         header.stack.store(here, Ordering::SeqCst);
     }
     if header.state.is_cancelled() && context::with(|context| context.shields.get() == 0) {
-        raise_cancellation(stack);
+        raise_cancellation(stack, clean);
     }
 }
 
 #[cold]
-fn raise_cancellation(stack: &'static dyn Suspend) {
+fn raise_cancellation(stack: &'static dyn Suspend, clean: bool) {
     if cfg!(panic = "abort") {
         // Stacks can't be unwound; the cancellation takes effect at the next `.await`.
         return;
     }
-    if std::thread::panicking() {
-        // This stack is unwinding already; or another stack of this thread is suspended in the
-        // middle of it, which std's count per thread can't tell apart. Try again when no stack is.
+    if !clean && std::thread::panicking() {
+        // This stack is unwinding already; or another stack of this thread was suspended in the
+        // middle of it when this wait began, which std's count per thread can't tell apart. Try
+        // again when no stack is.
         stack.notify_when_not_panicking();
         return;
     }
