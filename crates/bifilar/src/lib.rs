@@ -45,6 +45,10 @@
 //!   polled by the same task stand still meanwhile.
 //! - Fibers stay on the worker on which they started; tasks move between workers whenever they stand
 //!   at an `.await`. A task in the middle of a `wait` stays where it is.
+//! - A stack has 256 KiB of address space by default, also where the closure of [`run`] and the polls
+//!   of tasks run. [`Builder::stack_size`] chooses another size for all,
+//!   [`fiber::Builder::stack_size`] for one fiber. Running off a stack ends the process by SIGSEGV,
+//!   without a message so far.
 //! - A `std::sync::MutexGuard` held across a `wait` can deadlock a worker. [`sync::Mutex`] can't.
 //! - While a stack is suspended in the middle of an unwind (a destructor waits during a panic), other
 //!   tasks of that worker can see `std::thread::panicking()`, and a std mutex guard that is taken
