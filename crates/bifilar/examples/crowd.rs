@@ -23,9 +23,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-const USAGE: &str = "usage: crowd [--fibers N] [--tasks N]";
+const USAGE: &str = "usage: crowd [--fibers N] [--tasks N]        (10,000 and 100,000 by default)";
 
 fn main() -> ExitCode {
+    if std::env::args().skip(1).any(|argument| argument == "--help" || argument == "-h") {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
     match arguments(std::env::args().skip(1)) {
         Ok((fibers, tasks)) => {
             bifilar::run(|| crowd(fibers, tasks));

@@ -14,6 +14,10 @@ use std::io;
 #[bifilar::main]
 async fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7001".into());
+    if address.starts_with('-') {
+        println!("usage: echo_async [ADDRESS]        (127.0.0.1:7001 without one)");
+        return Ok(());
+    }
 
     let listener = TcpListener::bind(&address).await?;
     println!("listening on {}", listener.local_addr()?);

@@ -13,6 +13,10 @@ use std::io::{self, Read, Write};
 
 fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7001".into());
+    if address.starts_with('-') {
+        println!("usage: echo_blocking [ADDRESS]        (127.0.0.1:7001 without one)");
+        return Ok(());
+    }
 
     bifilar::run(|| {
         let listener = TcpListener::bind(&address).wait()?;

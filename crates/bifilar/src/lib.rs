@@ -39,12 +39,36 @@
 //! | talk | [`net`], [`sync`], [`time`] |
 //! | call what blocks for real | [`unblock`] |
 //!
+//! # Coming from async-std
+//!
+//! Most programs need other `use` lines and little else: [`task`], [`net`] and [`sync`] have the
+//! names of async-std's, with those of the standard library that belong to them. What differs:
+//!
+//! | async-std | bifilar |
+//! |---|---|
+//! | `handle.await` gives a `T` | a [`Result<T, JoinError>`](JoinError): a panic stays in its task, and is told here |
+//! | a global runtime: spawn anywhere | spawn within [`run`] or [`block_on`], or use a [`Handle`]: [`spawn`](Handle::spawn), [`enter`](Handle::enter) |
+//! | detached tasks go on after `block_on` | its end cancels what was spawned in it; a [`Runtime`] lives until it is dropped |
+//! | `handle.cancel().await` | [`handle.cancel()`](JoinHandle::cancel), and `.await` it to see its end |
+//! | `async_std::prelude::*`, `async_std::io` | `next`, `read`, `write_all`, `lines` come from `futures_util`, or `futures_lite` |
+//! | `future::timeout` | [`time::timeout`] |
+//! | `channel` | [`sync::channel`] |
+//!
+//! A [`net::TcpStream`] reads and writes in both styles, so a module that imports both
+//! `std::io::{Read, Write}` and the extension traits of futures makes their method names ambiguous
+//! (E0034). Keep the styles in separate modules. The [`prelude`] leaves those traits out for the same
+//! reason, and because it would need their crate.
+//!
 //! # What to know
 //!
 //! - `wait` suspends everything that stands on its stack. Other branches of a `join!` or `select!`
 //!   polled by the same task stand still meanwhile.
 //! - Fibers stay on the worker on which they started; tasks move between workers whenever they stand
 //!   at an `.await`. A task in the middle of a `wait` stays where it is.
+//! - A stack has 256 KiB of address space by default, also where the closure of [`run`] and the polls
+//!   of tasks run. [`Builder::stack_size`] chooses another size for all,
+//!   [`fiber::Builder::stack_size`] for one fiber. Running off a stack ends the process by SIGSEGV,
+//!   without a message so far.
 //! - A `std::sync::MutexGuard` held across a `wait` can deadlock a worker. [`sync::Mutex`] can't.
 //! - While a stack is suspended in the middle of an unwind (a destructor waits during a panic), other
 //!   tasks of that worker can see `std::thread::panicking()`, and a std mutex guard that is taken
@@ -75,7 +99,10 @@ pub use cell::{Id, JoinError, JoinHandle, TaskKind};
 pub use runtime::{Builder, EnterGuard, Handle, LocalRuntime, Runtime, block_on, run};
 pub use wait::{Wait, WaitIter, WaitIterator};
 
-/// The traits, to be imported with a star: `use bifilar::prelude::*;`.
+/// The traits of this crate, to be imported with a star: `use bifilar::prelude::*;`.
+///
+/// The extension traits of futures are not among them: they come from `futures_util` or
+/// `futures_lite`.
 pub mod prelude {
     pub use crate::{Wait, WaitIter};
 }

@@ -4,20 +4,18 @@
 //! may `.await` or `.wait()` as the place demands.
 
 use crate::{
-    cell::{Header, Id, JoinError, JoinHandle, TaskKind, TaskRef},
+    cell::{Header, Id, JoinError, TaskKind, TaskRef},
     context,
     scheduler::{self, Birth},
     wait::Wait,
 };
-use std::{
-    fmt,
-    future::Future,
-    panic::Location,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::{fmt, future::Future, panic::Location, pin::Pin};
 
+#[doc(no_inline)]
+pub use crate::cell::{Id as TaskId, JoinHandle};
 pub use crate::{blocking::unblock as spawn_blocking, runtime::block_on, time::sleep};
+#[doc(no_inline)]
+pub use std::task::{Context, Poll};
 
 /// Spawns a future as a task.
 ///

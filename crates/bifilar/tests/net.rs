@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr},
+    process::Command,
     time::Duration,
 };
 
@@ -256,4 +257,61 @@ fn many_listeners_streams_and_an_iterator() {
         assert_eq!(half.join()?, 50);
         clients.join()?.map(drop)
     });
+}
+
+/// In a process of its own, which may have few descriptors and need not share them.
+#[test]
+fn a_listener_survives_running_out_of_descriptors() {
+    const CHILD: &str = "BIFILAR_TEST_FEW_DESCRIPTORS";
+    if std::env::var_os(CHILD).is_some() {
+        return on_one_and_two(run_out_of_descriptors);
+    }
+    let test = "a_listener_survives_running_out_of_descriptors";
+    let child = Command::new("sh")
+        .args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success(), "{text}{}", String::from_utf8_lossy(&child.stderr));
+    assert!(text.contains("1 passed"), "{text}");
+}
+
+fn run_out_of_descriptors() -> io::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").wait()?;
+    let address = listener.local_addr()?;
+    // Their connections wait in the listener's queue, where they cost no descriptor.
+    let mut early = TcpStream::connect(address).wait()?;
+    let late = TcpStream::connect(address).wait()?;
+
+    // Leaves one descriptor, for the first connection.
+    let mut hoard = Vec::new();
+    let full = loop {
+        match std::fs::File::open("/dev/null") {
+            Ok(file) => hoard.push(file),
+            Err(error) => break error,
+        }
+    };
+    hoard.pop();
+
+    let mut incoming = listener.incoming().wait_iter();
+    let mut first = incoming.next().unwrap()?;
+    for _ in 0..2 {
+        let error = incoming.next().unwrap().unwrap_err();
+        assert_eq!(error.raw_os_error(), full.raw_os_error(), "{error}");
+    }
+    // Who is in is served meanwhile.
+    early.write_all(b"served")?;
+    let mut served = [0; 6];
+    first.read_exact(&mut served)?;
+    assert_eq!(&served, b"served");
+
+    drop(hoard);
+    let second = incoming.next().unwrap()?;
+    assert_eq!(second.peer_addr()?, late.local_addr()?);
+    let third = TcpStream::connect(address).wait()?;
+    assert_eq!(incoming.next().unwrap()?.peer_addr()?, third.local_addr()?);
+    Ok(())
 }

@@ -27,6 +27,10 @@ type Callback = Box<dyn FnMut(&EventQueue, Event) -> io::Result<Next>>;
 
 fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:0".into());
+    if address.starts_with('-') {
+        println!("usage: echo_callbacks [ADDRESS]        (a free port of 127.0.0.1 without one)");
+        return Ok(());
+    }
     let listener = TcpListener::bind(address)?;
     println!("listening on {}", listener.local_addr()?);
     serve(listener)

@@ -29,4 +29,6 @@ mod stream;
 
 pub use address::ToSocketAddrs;
 pub use listener::{Incoming, TcpListener};
+#[doc(no_inline)]
+pub use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 pub use stream::TcpStream;

@@ -71,6 +71,8 @@ pub use semaphore::{
     Acquire, AcquireError, AcquireOwned, OwnedSemaphorePermit, Semaphore, SemaphorePermit,
     TryAcquireError,
 };
+#[doc(no_inline)]
+pub use std::sync::{Arc, Weak};
 
 use crate::primitives;
 use std::sync::PoisonError;
