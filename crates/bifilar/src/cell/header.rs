@@ -6,7 +6,7 @@ use super::{
     registry,
     state::State,
 };
-use crate::primitives::{AtomicPtr, Ordering, UnsafeCell};
+use crate::primitives::{AtomicPtr, Ordering, UnsafeCell, fence};
 use std::{fmt, num::NonZeroU64, panic::Location, ptr::NonNull, task::Waker};
 
 /// A number that no other task of this process has or had.
@@ -58,7 +58,7 @@ pub(crate) struct Header {
     pub(super) registry: UnsafeCell<registry::Links>,
     /// The stack on which this poll was last suspended: where `cancel` looks for it. May be stale,
     /// which costs a spurious wake-up.
-    pub stack: AtomicPtr<()>,
+    pub(super) stack: AtomicPtr<()>,
     pub meta: Meta,
 }
 
@@ -77,6 +77,21 @@ impl Header {
             stack: AtomicPtr::new(std::ptr::null_mut()),
             meta,
         }
+    }
+
+    /// For `wait`, before it suspends the stack `here` in the middle of this task's poll: notes it
+    /// for `cancel`, and says whether the task has been cancelled.
+    ///
+    /// The stack is noted *before* CANCELLED is read, and `cancel` sets CANCELLED before it reads the
+    /// stack, each with a SeqCst fence between the two: one of them sees the other. A stack that is
+    /// noted already was so before an earlier fence.
+    #[inline]
+    pub fn note_stack(&self, here: *mut ()) -> bool {
+        if self.stack.load(Ordering::Relaxed) != here {
+            self.stack.store(here, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+        }
+        self.state.is_cancelled()
     }
 }
 

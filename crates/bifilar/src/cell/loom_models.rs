@@ -13,6 +13,11 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
+thread_local! {
+    /// What `interrupt` was last given. Loom's threads share this one, and only one of them cancels.
+    static INTERRUPTED: std::cell::Cell<*mut ()> = const { std::cell::Cell::new(std::ptr::null_mut()) };
+}
+
 /// Counts how often it was given the right to a poll. Its address is the tasks' `scheduler`.
 #[derive(Default)]
 struct Counts {
@@ -43,7 +48,9 @@ unsafe impl Schedule for Counting {
         Self::counts(task).finished.fetch_add(1, SeqCst);
     }
 
-    fn interrupt(_: *mut ()) {}
+    fn interrupt(stack: *mut ()) {
+        INTERRUPTED.with(|place| place.set(stack));
+    }
 }
 
 /// A task that may be handed to a loom thread.
@@ -198,5 +205,29 @@ fn loom_cancelled_while_it_is_polled() {
         let mut handle = std::sync::Arc::into_inner(handle).unwrap();
         let joined = Pin::new(&mut handle).poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(joined, Poll::Ready(Err(error)) if error.is_cancelled()));
+    });
+}
+
+#[test]
+fn loom_a_stack_about_to_be_suspended_meets_a_cancellation() {
+    loom::model(|| {
+        let (task, handle, _) = spawn(std::future::pending::<()>());
+        // SAFETY: alive: the handle holds a reference.
+        let header = unsafe { task.0.as_ref() };
+        // As if in the middle of a poll.
+        let _ = header.state.start_poll();
+        let canceller = thread::spawn(move || {
+            handle.cancel();
+            let found = INTERRUPTED.with(|stack| stack.replace(std::ptr::null_mut()));
+            (!found.is_null(), handle)
+        });
+        let mut here = 0_u8;
+        let seen = header.note_stack((&raw mut here).cast());
+        let (found, handle) = canceller.join().unwrap();
+        assert!(seen || found, "neither saw the other");
+        // Ends the poll, so that the cell can be freed.
+        let _ = header.state.end_poll();
+        task.poll();
+        drop(handle);
     });
 }

@@ -6,7 +6,10 @@ use super::{
     state::{StartPoll, Wake},
     waker,
 };
-use crate::{context, primitives::UnsafeCell};
+use crate::{
+    context,
+    primitives::{Ordering, UnsafeCell, fence},
+};
 use std::{
     any::Any,
     future::Future,
@@ -120,8 +123,9 @@ impl Header {
         match header.state.cancel() {
             Cancel::Schedule => (header.vtable.schedule)(task),
             Cancel::Interrupt => {
-                // SeqCst: see `wait`, which stores the stack and then looks at CANCELLED.
-                let stack = header.stack.load(crate::primitives::Ordering::SeqCst);
+                // Partner of the fence in `note_stack`.
+                fence(Ordering::SeqCst);
+                let stack = header.stack.load(Ordering::Relaxed);
                 if !stack.is_null() {
                     (header.vtable.interrupt)(stack);
                 }

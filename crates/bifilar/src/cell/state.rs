@@ -99,10 +99,8 @@ impl State {
         if before & (SCHEDULED | RUNNING | COMPLETE) == 0 { Wake::Schedule } else { Wake::Nothing }
     }
 
-    /// SeqCst: half of a handshake with a `wait` that first publishes its stack and then looks at
-    /// CANCELLED (`is_cancelled`).
     pub fn cancel(&self) -> Cancel {
-        let before = self.0.fetch_or(SCHEDULED | CANCELLED, Ordering::SeqCst);
+        let before = self.0.fetch_or(SCHEDULED | CANCELLED, Ordering::AcqRel);
         if before & COMPLETE != 0 {
             Cancel::Nothing
         } else if before & RUNNING != 0 {
@@ -115,7 +113,7 @@ impl State {
     }
 
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::SeqCst) & CANCELLED != 0
+        self.0.load(Ordering::Acquire) & CANCELLED != 0
     }
 
     pub fn is_complete(&self) -> bool {

@@ -59,12 +59,12 @@ impl Parking {
 
     /// For the worker, when it comes back.
     pub fn finish(&self) {
-        self.0.swap(EMPTY, Ordering::SeqCst);
+        self.0.swap(EMPTY, Ordering::AcqRel);
     }
 
-    /// Whether the worker sleeps, or is about to. SeqCst, as is `finish`: for the monitor.
+    /// Whether the worker sleeps, or is about to.
     pub fn is_parked(&self) -> bool {
-        self.0.load(Ordering::SeqCst) == PARKED
+        self.0.load(Ordering::Relaxed) == PARKED
     }
 
     /// `true`: the worker is parked, and the caller must ring its event queue.
@@ -202,6 +202,35 @@ mod loom_tests {
             let ran = sleeper.join().unwrap();
             // It ran, or it was told to look again (whether it slept already or was about to).
             assert!(ran || rang.is_some(), "the task was lost");
+        });
+    }
+
+    /// Two tokens, and a worker that was about to park for the second time: it takes part in both.
+    #[test]
+    fn loom_a_token_is_not_overwritten_unseen() {
+        loom::model(|| {
+            let parking = Arc::new(Parking::new());
+            let pushes = Arc::new([AtomicBool::new(false), AtomicBool::new(false)]);
+            let wakers: Vec<_> = (0..2)
+                .map(|i| {
+                    let (parking, pushes) = (parking.clone(), pushes.clone());
+                    loom::thread::spawn(move || {
+                        pushes[i].store(true, Ordering::Relaxed);
+                        parking.unpark()
+                    })
+                })
+                .collect();
+            let mut seen = 0;
+            let mut slept = false;
+            for _ in 0..3 {
+                slept = parking.prepare();
+                seen = pushes.iter().filter(|push| push.load(Ordering::Relaxed)).count();
+                if slept || seen == 2 {
+                    break;
+                }
+            }
+            let rang = wakers.into_iter().filter_map(|w| w.join().unwrap().then_some(())).count();
+            assert!(seen == 2 || (slept && rang == 1), "seen {seen}, slept {slept}, rang {rang}");
         });
     }
 

@@ -17,12 +17,12 @@
 //! A runtime with a single worker has no monitor, since there is nobody to help.
 //!
 //! **Why `stir` isn't missed:** the monitor says `resting` and *then* looks once more whether all
-//! are parked; a worker says that it isn't parked and *then* looks at `resting`. All four are SeqCst,
-//! so one of the two sees the other.
+//! are parked; a worker says that it isn't parked and *then* looks at `resting`. Between the two stands
+//! a SeqCst fence on either side, so one of them sees the other.
 
 use super::{Remote, Shared};
 use crate::{
-    primitives::{AtomicBool, AtomicU32, Ordering},
+    primitives::{AtomicBool, AtomicU32, Ordering, fence},
     reactor::TurnBuffer,
 };
 use std::{
@@ -49,9 +49,18 @@ impl Monitor {
 
     /// For a worker that comes back to work.
     pub fn stir(&self) {
-        if self.resting.load(Ordering::SeqCst) && self.resting.swap(false, Ordering::SeqCst) {
+        // Partner of the fence in `rest`.
+        fence(Ordering::SeqCst);
+        if self.resting.load(Ordering::Relaxed) && self.resting.swap(false, Ordering::Relaxed) {
             self.unpark();
         }
+    }
+
+    /// For the monitor, before it looks whether all are parked.
+    fn rest(&self) {
+        self.resting.store(true, Ordering::Relaxed);
+        // Partner of the fence in `stir`.
+        fence(Ordering::SeqCst);
     }
 
     /// Makes it look whether the runtime has finished.
@@ -89,8 +98,8 @@ impl Heartbeat {
 
 /// The life of the monitor's thread.
 pub(crate) fn monitor(shared: &Arc<Shared>) {
-    let Monitor { resting, thread } = &shared.monitor;
-    let _ = thread.set(thread::current());
+    let me = &shared.monitor;
+    let _ = me.thread.set(thread::current());
     let mut buffer = TurnBuffer::new();
     let mut quiet = 0;
     while !shared.is_finished() {
@@ -99,11 +108,11 @@ pub(crate) fn monitor(shared: &Arc<Shared>) {
             quiet = if shared.make_round(&mut buffer) { 0 } else { quiet + 1 };
             continue;
         }
-        resting.store(true, Ordering::SeqCst);
-        while resting.load(Ordering::SeqCst) && shared.all_parked() && !shared.is_finished() {
+        me.rest();
+        while me.resting.load(Ordering::Relaxed) && shared.all_parked() && !shared.is_finished() {
             thread::park();
         }
-        resting.store(false, Ordering::SeqCst);
+        me.resting.store(false, Ordering::Relaxed);
         quiet = 0;
     }
 }
@@ -129,5 +138,34 @@ impl Shared {
             }
         }
         !self.all_parked()
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::*;
+    use crate::scheduler::idle::Parking;
+
+    /// The monitor goes to rest while the only worker comes back to work: it sees that it isn't
+    /// parked, or it is stirred.
+    #[test]
+    fn loom_going_to_rest_meets_coming_back() {
+        loom::model(|| {
+            let monitor = loom::sync::Arc::new(Monitor::new());
+            let parking = loom::sync::Arc::new(Parking::new());
+            assert!(parking.prepare());
+            let worker = {
+                let (monitor, parking) = (monitor.clone(), parking.clone());
+                loom::thread::spawn(move || {
+                    parking.finish();
+                    monitor.stir();
+                })
+            };
+            monitor.rest();
+            let sleeps = parking.is_parked();
+            worker.join().unwrap();
+            let stirred = !monitor.resting.load(Ordering::Relaxed);
+            assert!(!sleeps || stirred, "it rests while a worker is busy");
+        });
     }
 }

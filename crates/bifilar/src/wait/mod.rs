@@ -26,7 +26,6 @@ pub use iter::{WaitIter, WaitIterator};
 use crate::{
     cell::CancelUnwind,
     context::{self, Suspend},
-    primitives::Ordering,
 };
 use std::{
     future::{Future, IntoFuture},
@@ -123,20 +122,14 @@ pub(crate) fn yield_stack() {
 
 /// Unwinds if the current task has been cancelled and nothing holds that off.
 ///
-/// The stack is published in the task's header *before* CANCELLED is read, and `cancel` sets
-/// CANCELLED before it reads the stack (all four SeqCst): one of the two sees the other. A cancel
-/// that comes later still finds the stack and notifies it, and then `suspend` doesn't sleep, since
-/// `seen` is older.
+/// A cancel that comes after this look finds the stack that was noted here and notifies it, and then
+/// `suspend` doesn't sleep, since `seen` is older.
 #[inline]
 fn unwind_if_cancelled(stack: &'static dyn Suspend, clean: bool) {
     let Some(task) = context::with(|context| context.task.get()) else { return };
     // SAFETY: the task being polled is alive.
-    let header = unsafe { task.as_ref() };
-    let here = stack.address();
-    if header.stack.load(Ordering::Relaxed) != here {
-        header.stack.store(here, Ordering::SeqCst);
-    }
-    if header.state.is_cancelled() && context::with(|context| context.shields.get() == 0) {
+    let cancelled = unsafe { task.as_ref() }.note_stack(stack.address());
+    if cancelled && context::with(|context| context.shields.get() == 0) {
         raise_cancellation(stack, clean);
     }
 }
