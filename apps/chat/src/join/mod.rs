@@ -19,6 +19,7 @@ use futures_util::future::{Either, select};
 
 use crate::{
     lines::LineBuffer,
+    print,
     protocol::{Notice, Request, decode, encode},
 };
 use command::Command;
@@ -52,7 +53,7 @@ fn talk(address: &str) -> Result<(), String> {
         .map_err(|error| format!("cannot connect to {address}: {error}"))?;
     let _ = stream.set_nodelay(true);
     if io::stdin().is_terminal() {
-        eprintln!("Connected to {address}.\n{}", command::HELP);
+        print::remark(format_args!("Connected to {address}.\n{}", command::HELP));
     }
     let incoming = stream.clone();
     let mut printer = fiber::spawn(move || print_notices(&incoming));
@@ -62,10 +63,10 @@ fn talk(address: &str) -> Result<(), String> {
             Either::Left(_) => return Err(gone(())),
             Either::Right((Ok(Ok(Some(line))), _)) => match Command::parse(&line) {
                 Ok(Command::Nothing) => {}
-                Ok(Command::Help) => eprintln!("{}", command::HELP),
+                Ok(Command::Help) => print::remark(command::HELP),
                 Ok(Command::Quit) => break,
                 Ok(Command::Send(request)) => send(&stream, &request).map_err(|_| gone(()))?,
-                Err(text) => eprintln!("{text}"),
+                Err(text) => print::remark(text),
             },
             Either::Right((Ok(Ok(None)), _)) => break,
             Either::Right((Ok(Err(error)), _)) => {
@@ -108,7 +109,7 @@ fn print_notices(mut stream: &TcpStream) {
                 }
                 Ok(Ok(Notice::Error(text))) => writeln!(out, "Error: {}", Printable(&text)),
                 Ok(Err(error)) => writeln!(out, "The server sent a line I don't know. {error}"),
-                Err(_) => return eprintln!("The server sent a line without end."),
+                Err(_) => return print::remark("The server sent a line without end."),
             };
             if printed.is_err() {
                 return; // nobody reads what is printed

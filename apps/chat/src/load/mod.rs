@@ -42,7 +42,7 @@ use self::{
     accounting::Verdict, client::Client, group::Group, random::Random, report::Findings,
     totals::Totals,
 };
-use crate::limits;
+use crate::{limits, print};
 
 /// Clients that come in at the same time. More would overrun a listener's queue, and wait for the
 /// kernel to try again.
@@ -99,9 +99,10 @@ pub struct Amount {
 pub fn run(options: &Options) -> Result<ExitCode, String> {
     let report = measure(&options.address, &options.amount, "load".into())?;
     if options.json {
-        println!("{}", serde_json::to_string(&report).map_err(|error| error.to_string())?);
+        let json = serde_json::to_string(&report).map_err(|error| error.to_string())?;
+        print::result(format_args!("{json}\n"))?;
     } else {
-        print!("{report}");
+        print::result(&report)?;
     }
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

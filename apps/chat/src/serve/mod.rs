@@ -156,8 +156,8 @@ impl Hall {
     fn open(&self, listener: &impl AsFd, address: SocketAddr) -> io::Result<()> {
         let listener = listener.as_fd().try_clone_to_owned()?;
         let (groups, closing) = (self.groups.clone(), self.closing.clone());
-        signals::on_first(move |signal| {
-            tracing::info!("{signal}: delivering what was taken, then leaving");
+        signals::on_first(None, move |reason| {
+            tracing::info!("{reason}: delivering what was taken, then leaving");
             closing.store(true, Ordering::Release); // partner: is_closing
             groups.close();
             if let Err(error) = rustix::net::shutdown(&listener, rustix::net::Shutdown::Both) {
