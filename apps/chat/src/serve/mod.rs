@@ -77,12 +77,17 @@ pub struct Options {
     /// How connections are served
     #[arg(long, value_enum, default_value_t = Style::Fibers)]
     pub style: Style,
-    /// Threads that run fibers or tasks [default: one for each core]
+    /// Threads that run fibers or tasks, 1 to 4096 [default: one for each core]
     #[arg(long, value_name = "N")]
-    pub workers: Option<NonZeroUsize>,
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub workers: Option<u16>,
     /// Longest request line in bytes
     #[arg(long, value_name = "BYTES", default_value = "65536")]
     pub max_line: NonZeroUsize,
+    /// End, as on a signal, when the other end of the pipe that is standard input is closed: so
+    /// ends with whoever started it, however that one ends
+    #[arg(long, hide = true)]
+    pub leash: bool,
 }
 
 /// Runs a server until it is told to stop by a signal.
@@ -100,6 +105,7 @@ pub fn run(options: &Options) -> Result<(), String> {
         sessions: Arc::default(),
         max_line: options.max_line,
         closing: Arc::default(),
+        leash: options.leash,
     });
     let served = match options.style {
         Style::Threads => threads::serve(&hall, options),
@@ -119,7 +125,7 @@ pub fn run(options: &Options) -> Result<(), String> {
 fn runtime(options: &Options) -> bifilar::Builder {
     let runtime = bifilar::Builder::new().name("chat");
     match options.workers {
-        Some(workers) => runtime.workers(workers.get()),
+        Some(workers) => runtime.workers(workers.into()),
         None => runtime,
     }
 }
@@ -147,6 +153,7 @@ struct Hall {
     sessions: Arc<Sessions>,
     max_line: NonZeroUsize,
     closing: Arc<AtomicBool>,
+    leash: bool,
 }
 
 impl Hall {
@@ -156,7 +163,8 @@ impl Hall {
     fn open(&self, listener: &impl AsFd, address: SocketAddr) -> io::Result<()> {
         let listener = listener.as_fd().try_clone_to_owned()?;
         let (groups, closing) = (self.groups.clone(), self.closing.clone());
-        signals::on_first(None, move |reason| {
+        let leash = self.leash.then(io::stdin);
+        signals::on_first(leash, move |reason| {
             tracing::info!("{reason}: delivering what was taken, then leaving");
             closing.store(true, Ordering::Release); // partner: is_closing
             groups.close();
