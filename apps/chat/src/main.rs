@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
 mod compare;
 mod groups;
 mod join;

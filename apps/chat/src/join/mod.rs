@@ -18,6 +18,7 @@ use bifilar::{JoinHandle, Wait, fiber, net::TcpStream, time::timeout, unblock};
 use futures_util::future::{Either, select};
 
 use crate::{
+    address,
     lines::LineBuffer,
     print,
     protocol::{Notice, Request, decode, encode},
@@ -48,9 +49,9 @@ pub fn run(options: &Options) -> Result<(), String> {
 }
 
 fn talk(address: &str) -> Result<(), String> {
-    let stream = TcpStream::connect(address)
-        .wait()
-        .map_err(|error| format!("cannot connect to {address}: {error}"))?;
+    let stream = TcpStream::connect(address).wait().map_err(|error| {
+        format!("cannot connect to {address}: {}", address::explain(address, &error))
+    })?;
     let _ = stream.set_nodelay(true);
     if io::stdin().is_terminal() {
         print::remark(format_args!("Connected to {address}.\n{}", command::HELP));

@@ -42,7 +42,7 @@ use self::{
     accounting::Verdict, client::Client, group::Group, random::Random, report::Findings,
     totals::Totals,
 };
-use crate::{limits, print};
+use crate::{address, limits, print};
 
 /// Clients that come in at the same time. More would overrun a listener's queue, and wait for the
 /// kernel to try again.
@@ -117,7 +117,9 @@ pub fn measure(address: &str, amount: &Amount, label: String) -> Result<Report, 
     bifilar::Builder::new().name("load").block_on(async {
         let probe = TcpStream::connect(address).await;
         let peer = probe.and_then(|stream| stream.peer_addr());
-        let peer = peer.map_err(|error| format!("cannot connect to {address}: {error}"))?;
+        let peer = peer.map_err(|error| {
+            format!("cannot connect to {address}: {}", address::explain(address, &error))
+        })?;
         Load::new(amount, label).run(peer).await
     })
 }

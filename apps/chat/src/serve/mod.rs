@@ -1,13 +1,17 @@
 //! `chat serve`: what the four styles have in common around them.
 //!
 //! ```text
-//!              ┌ threads    a thread for each connection ─┐
-//!              │                                          ├─ session ─┐
-//!   serve ─────┼ fibers     a fiber for each connection  ─┘           ├─ mailbox ─┐
-//!    │         ├ tasks      an async task for each connection ────────┘           ├─ member ─ groups
-//!    │         └ callbacks  one thread, a state machine for each connection ──────┘
+//!              ┌ threads    two threads a connection ─┐
+//!              │                                      ├─ session ─┐
+//!   serve ─────┼ fibers     two fibers a connection  ─┘           ├─ mailbox ─┐
+//!    │         ├ tasks      two async tasks a connection ─────────┘           ├─ member ─ groups
+//!    │         └ callbacks  one thread, a state machine a connection ─────────┘
 //!    └─ signals: close the groups, close the listener; every style ends by itself
 //! ```
+//!
+//! Two for each connection, because two things go on at once: the one reads what the client asks,
+//! the other writes what the client is told. Code that waits for one thing at a time could not take
+//! requests while it waits for news or for a client that does not read.
 //!
 //! The styles are meant to be read side by side: each is one file (callbacks need four) with the
 //! same three parts, the accept loop, the start of a session, and the session's reading and writing
@@ -36,19 +40,19 @@ use std::{
     },
 };
 
-use crate::{groups::Groups, limits, signals};
+use crate::{address, groups::Groups, limits, signals};
 use sessions::Sessions;
 
 /// How a server is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Style {
-    /// A thread for each connection, blocking calls.
+    /// Two threads for each connection, a reader and a writer; blocking calls.
     Threads,
     /// One thread, an event queue, a state machine for each connection.
     Callbacks,
-    /// A fiber for each connection, the same code as threads.
+    /// Two fibers for each connection, the same code as threads.
     Fibers,
-    /// An async task for each connection.
+    /// Two async tasks for each connection, a reader and a writer.
     Tasks,
 }
 
@@ -74,7 +78,8 @@ pub struct Options {
     /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7000")]
     pub listen: String,
-    /// How connections are served
+    /// How connections are served. Where two serve one, the writer may wait for a client that
+    /// does not read while the reader goes on
     #[arg(long, value_enum, default_value_t = Style::Fibers)]
     pub style: Style,
     /// Threads that run fibers or tasks, 1 to 4096 [default: one for each core]
@@ -116,7 +121,10 @@ pub fn run(options: &Options) -> Result<(), String> {
     match served {
         Ok(0) => tracing::info!("everything was delivered"),
         Ok(cut_off) => tracing::warn!(cut_off, "some clients had not read everything"),
-        Err(error) => return Err(format!("cannot serve on {}: {error}", options.listen)),
+        Err(error) => {
+            let reason = address::explain(&options.listen, &error);
+            return Err(format!("cannot serve on {}: {reason}", options.listen));
+        }
     }
     Ok(())
 }

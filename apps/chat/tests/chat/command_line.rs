@@ -18,7 +18,7 @@ fn chat(arguments: &[&str]) -> Output {
 
 #[test]
 fn mistakes_are_named_and_end_with_a_code() {
-    let cases: [(&[&str], i32, &str); 14] = [
+    let cases: [(&[&str], i32, &str); 16] = [
         (&["serv"], 2, "a similar subcommand exists: 'serve'"),
         (&["serve", "--lisen", "127.0.0.1:0"], 2, "a similar argument exists: '--listen'"),
         (&["serve", "--style", "fibres"], 2, "a similar value exists: 'fibers'"),
@@ -28,6 +28,8 @@ fn mistakes_are_named_and_end_with_a_code() {
         (&["serve", "--listen", "nowhere"], 1, "cannot serve on nowhere: "),
         (&["serve", "--listen", "192.0.2.1:7000"], 1, "cannot serve on 192.0.2.1:7000: "),
         (&["join"], 2, "<ADDR:PORT>"),
+        (&["join", "127.0.0.1"], 1, "127.0.0.1: the port is missing, as in 127.0.0.1:7000"),
+        (&["load", "localhost"], 1, "localhost: the port is missing, as in localhost:7000"),
         (&["join", "127.0.0.1:1"], 1, "cannot connect to 127.0.0.1:1: Connection refused"),
         (&["load", "127.0.0.1:1"], 1, "cannot connect to 127.0.0.1:1: Connection refused"),
         (&["load", "127.0.0.1:1", "--clients", "0"], 2, "invalid value '0' for '--clients <N>'"),
