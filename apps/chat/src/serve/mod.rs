@@ -78,8 +78,8 @@ pub struct Options {
     /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7000")]
     pub listen: String,
-    /// How connections are served. Where two serve one, the writer may wait for a client that
-    /// does not read while the reader goes on
+    /// How connections are served: each by two threads, fibers or tasks, so that one reads on
+    /// while the other waits to write; or all by callbacks on one thread
     #[arg(long, value_enum, default_value_t = Style::Fibers)]
     pub style: Style,
     /// Threads that run fibers or tasks, 1 to 4096 [default: one for each core]
