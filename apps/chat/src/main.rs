@@ -12,12 +12,14 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
 mod compare;
 mod groups;
 mod join;
 mod limits;
 mod lines;
 mod load;
+mod print;
 mod protocol;
 mod serve;
 mod signals;
@@ -49,7 +51,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt().with_writer(|| print::Log).with_target(false).init();
     let line = CommandLine::parse();
     let done = match &line.command.unwrap_or(Command::Serve(line.serve)) {
         Command::Serve(options) => serve::run(options).map(|()| ExitCode::SUCCESS),
@@ -66,7 +68,7 @@ fn main() -> ExitCode {
 
 fn report(done: Result<ExitCode, String>) -> ExitCode {
     done.unwrap_or_else(|text| {
-        eprintln!("chat: {text}");
+        print::remark(format_args!("chat: {text}"));
         ExitCode::FAILURE
     })
 }

@@ -12,7 +12,8 @@
 
 use std::{borrow::Cow, fmt};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde_json::error::Category;
 
 /// What a client asks of the server.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -88,9 +89,28 @@ pub fn decode<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, BadLine> {
         return Err(BadLine::Empty);
     }
     serde_json::from_str(text).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => BadLine::Request(describe(&error)),
+        Category::Data => BadLine::Request(describe(&error)),
+        // For serde_json a value is no longer JSON where it stops being what was asked for.
+        Category::Syntax if serde_json::from_str::<IgnoredAny>(text).is_ok() => {
+            BadLine::Request(format!("expected an object with one key, found {}", kind(text)))
+        }
         _ => BadLine::Json(describe(&error)),
     })
+}
+
+/// What kind of JSON value this text is, if it is no object with one key.
+fn kind(text: &str) -> &'static str {
+    match text.trim_ascii_start().as_bytes().first() {
+        Some(b'{') if text.trim_ascii().trim_matches(['{', '}']).trim_ascii().is_empty() => {
+            "one with none"
+        }
+        Some(b'{') => "one with more",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
 }
 
 /// Why a line is not a value of the protocol. Its text is for the one who sent the line.
@@ -181,7 +201,7 @@ mod tests {
 
     #[test]
     fn bad_lines_and_what_is_said_of_them() {
-        let cases: [(&[u8], &str); 9] = [
+        let cases: [(&[u8], &str); 14] = [
             (b"", "Bad JSON: the line is empty"),
             (b"  \r", "Bad JSON: the line is empty"),
             (b"hello", "Bad JSON: expected value at column 1"),
@@ -189,6 +209,14 @@ mod tests {
             (
                 br#"{"Dance":{}}"#,
                 "Bad request: unknown variant `Dance`, expected `Join` or `Post` at column 8",
+            ),
+            (b"[]", "Bad request: expected an object with one key, found an array"),
+            (b" 7", "Bad request: expected an object with one key, found a number"),
+            (b"null", "Bad request: expected an object with one key, found null"),
+            (b"{ }", "Bad request: expected an object with one key, found one with none"),
+            (
+                br#"{"Join":{"group_name":"Dogs"},"Dance":1}"#,
+                "Bad request: expected an object with one key, found one with more",
             ),
             (br#"{"Join":{}}"#, "Bad request: missing field `group_name` at column 10"),
             (

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::{
     load::{self, Amount, Report},
+    print,
     serve::Style,
 };
 use server::{Server, Usage};
@@ -67,9 +68,10 @@ pub fn run(options: &Options) -> Result<ExitCode, String> {
     };
     let rows: Vec<_> = options.styles.iter().map(row).collect();
     if options.json {
-        println!("{}", serde_json::to_string(&rows).map_err(|error| error.to_string())?);
+        let json = serde_json::to_string(&rows).map_err(|error| error.to_string())?;
+        print::result(format_args!("{json}\n"))?;
     } else {
-        print!("{}", table::render(&rows));
+        print::result(table::render(&rows))?;
     }
     let clean = rows.iter().all(|row| match &row.outcome {
         Outcome::Measured { report, .. } => report.is_clean(),

@@ -34,7 +34,7 @@ pub struct Usage {
     pub cpu_seconds: f64,
 }
 
-/// A running server; killed when dropped.
+/// A running server; killed when dropped, and gone soon after this process if that is killed.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
@@ -64,7 +64,8 @@ impl Server {
         let program = std::env::current_exe().map_err(failed)?;
         let mut child = Command::new(program)
             .args(["serve", "--listen", "127.0.0.1:0", "--style", &style.to_string()])
-            .stdin(Stdio::null())
+            .arg("--leash")
+            .stdin(Stdio::piped()) // kept open by `child`, and by nobody when this process is gone
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

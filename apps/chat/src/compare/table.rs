@@ -57,7 +57,7 @@ fn faults(style: &str, report: &Report) -> String {
         return String::new();
     }
     let given_up = report.given_up.iter().map(|reason| format!("given up: {reason}"));
-    let notes = given_up.chain(report.complaints.iter().cloned());
+    let notes = given_up.chain(report.complaints.iter().map(ToString::to_string));
     let notes: String = notes.map(|note| format!("  {note}\n")).collect();
     format!("\n{style}: {}\n{notes}", report.faults())
 }

@@ -18,7 +18,9 @@ use bifilar::{JoinHandle, Wait, fiber, net::TcpStream, time::timeout, unblock};
 use futures_util::future::{Either, select};
 
 use crate::{
+    address,
     lines::LineBuffer,
+    print,
     protocol::{Notice, Request, decode, encode},
 };
 use command::Command;
@@ -47,12 +49,12 @@ pub fn run(options: &Options) -> Result<(), String> {
 }
 
 fn talk(address: &str) -> Result<(), String> {
-    let stream = TcpStream::connect(address)
-        .wait()
-        .map_err(|error| format!("cannot connect to {address}: {error}"))?;
+    let stream = TcpStream::connect(address).wait().map_err(|error| {
+        format!("cannot connect to {address}: {}", address::explain(address, &error))
+    })?;
     let _ = stream.set_nodelay(true);
     if io::stdin().is_terminal() {
-        eprintln!("Connected to {address}.\n{}", command::HELP);
+        print::remark(format_args!("Connected to {address}.\n{}", command::HELP));
     }
     let incoming = stream.clone();
     let mut printer = fiber::spawn(move || print_notices(&incoming));
@@ -62,10 +64,10 @@ fn talk(address: &str) -> Result<(), String> {
             Either::Left(_) => return Err(gone(())),
             Either::Right((Ok(Ok(Some(line))), _)) => match Command::parse(&line) {
                 Ok(Command::Nothing) => {}
-                Ok(Command::Help) => eprintln!("{}", command::HELP),
+                Ok(Command::Help) => print::remark(command::HELP),
                 Ok(Command::Quit) => break,
                 Ok(Command::Send(request)) => send(&stream, &request).map_err(|_| gone(()))?,
-                Err(text) => eprintln!("{text}"),
+                Err(text) => print::remark(text),
             },
             Either::Right((Ok(Ok(None)), _)) => break,
             Either::Right((Ok(Err(error)), _)) => {
@@ -108,7 +110,7 @@ fn print_notices(mut stream: &TcpStream) {
                 }
                 Ok(Ok(Notice::Error(text))) => writeln!(out, "Error: {}", Printable(&text)),
                 Ok(Err(error)) => writeln!(out, "The server sent a line I don't know. {error}"),
-                Err(_) => return eprintln!("The server sent a line without end."),
+                Err(_) => return print::remark("The server sent a line without end."),
             };
             if printed.is_err() {
                 return; // nobody reads what is printed

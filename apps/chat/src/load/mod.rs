@@ -42,7 +42,7 @@ use self::{
     accounting::Verdict, client::Client, group::Group, random::Random, report::Findings,
     totals::Totals,
 };
-use crate::limits;
+use crate::{address, limits, print};
 
 /// Clients that come in at the same time. More would overrun a listener's queue, and wait for the
 /// kernel to try again.
@@ -99,9 +99,10 @@ pub struct Amount {
 pub fn run(options: &Options) -> Result<ExitCode, String> {
     let report = measure(&options.address, &options.amount, "load".into())?;
     if options.json {
-        println!("{}", serde_json::to_string(&report).map_err(|error| error.to_string())?);
+        let json = serde_json::to_string(&report).map_err(|error| error.to_string())?;
+        print::result(format_args!("{json}\n"))?;
     } else {
-        print!("{report}");
+        print::result(&report)?;
     }
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -116,7 +117,9 @@ pub fn measure(address: &str, amount: &Amount, label: String) -> Result<Report, 
     bifilar::Builder::new().name("load").block_on(async {
         let probe = TcpStream::connect(address).await;
         let peer = probe.and_then(|stream| stream.peer_addr());
-        let peer = peer.map_err(|error| format!("cannot connect to {address}: {error}"))?;
+        let peer = peer.map_err(|error| {
+            format!("cannot connect to {address}: {}", address::explain(address, &error))
+        })?;
         Load::new(amount, label).run(peer).await
     })
 }

@@ -5,7 +5,10 @@ use std::fmt;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::{accounting::Verdict, totals::Complaints};
+use super::{
+    accounting::Verdict,
+    totals::{Complaint, Complaints},
+};
 
 /// What a load found.
 #[derive(Clone, Debug, Serialize)]
@@ -46,8 +49,8 @@ pub struct Report {
     pub unsent: u64,
     /// Connections that the server ended.
     pub disconnected: u64,
-    /// What the server complained of, the first few.
-    pub complaints: Vec<String>,
+    /// What the server complained of, the first few that differ.
+    pub complaints: Vec<Complaint>,
     /// How many complaints there were.
     pub complaints_count: u64,
     /// Why the load was given up, if it was.
@@ -171,8 +174,12 @@ impl fmt::Display for Report {
         }
         writeln!(f, "  (ms)")?;
         if self.complaints_count > 0 {
-            writeln!(f, "the server's {} complaints began with", thousands(self.complaints_count))?;
-            self.complaints.iter().try_for_each(|text| writeln!(f, "  {text}"))?;
+            writeln!(f, "what the server complained of:")?;
+            self.complaints.iter().try_for_each(|complaint| writeln!(f, "  {complaint}"))?;
+            let named: u64 = self.complaints.iter().map(|complaint| complaint.count).sum();
+            if named < self.complaints_count {
+                writeln!(f, "  and {} more", thousands(self.complaints_count - named))?;
+            }
         }
         match &self.given_up {
             Some(reason) => writeln!(f, "given up: {reason}"),

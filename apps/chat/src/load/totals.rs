@@ -9,6 +9,10 @@ use std::{
     },
 };
 
+use serde::Serialize;
+
+use super::report::thousands;
+
 /// How many different complaints are kept.
 const MAX_COMPLAINTS: usize = 5;
 
@@ -26,8 +30,28 @@ pub struct Totals {
 pub struct Complaints {
     /// How many there were.
     pub count: u64,
-    /// The first few.
-    pub first: Vec<String>,
+    /// The first few that differ.
+    pub first: Vec<Complaint>,
+}
+
+/// Something that the server said, and how often.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Complaint {
+    /// What it said.
+    pub text: String,
+    /// How often.
+    pub count: u64,
+}
+
+impl Complaints {
+    fn add(&mut self, text: String) {
+        self.count += 1;
+        if let Some(same) = self.first.iter_mut().find(|complaint| complaint.text == text) {
+            same.count += 1;
+        } else if self.first.len() < MAX_COMPLAINTS {
+            self.first.push(Complaint { text, count: 1 });
+        }
+    }
 }
 
 impl Totals {
@@ -62,14 +86,35 @@ impl Totals {
     /// The server complained.
     pub fn complaint(&self, text: &impl fmt::Display) {
         let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
-        complaints.count += 1;
-        if complaints.first.len() < MAX_COMPLAINTS {
-            complaints.first.push(text.to_string());
-        }
+        complaints.add(text.to_string());
     }
 
     /// The complaints so far.
     pub fn complaints(&self) -> Complaints {
         self.complaints.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.count {
+            1 => f.write_str(&self.text),
+            count => write!(f, "{} ({} times)", self.text, thousands(count)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_complaint_is_kept_once_with_its_count() {
+        let mut complaints = Complaints::default();
+        (0..1_000).for_each(|_| complaints.add("closed".into()));
+        (0..10).for_each(|n| complaints.add(format!("lost {n}")));
+        let kept: Vec<_> = complaints.first.iter().map(Complaint::to_string).collect();
+        assert_eq!(kept, ["closed (1,000 times)", "lost 0", "lost 1", "lost 2", "lost 3"]);
+        assert_eq!(complaints.count, 1_010);
     }
 }

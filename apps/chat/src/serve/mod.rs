@@ -1,13 +1,17 @@
 //! `chat serve`: what the four styles have in common around them.
 //!
 //! ```text
-//!              ┌ threads    a thread for each connection ─┐
-//!              │                                          ├─ session ─┐
-//!   serve ─────┼ fibers     a fiber for each connection  ─┘           ├─ mailbox ─┐
-//!    │         ├ tasks      an async task for each connection ────────┘           ├─ member ─ groups
-//!    │         └ callbacks  one thread, a state machine for each connection ──────┘
+//!              ┌ threads    two threads a connection ─┐
+//!              │                                      ├─ session ─┐
+//!   serve ─────┼ fibers     two fibers a connection  ─┘           ├─ mailbox ─┐
+//!    │         ├ tasks      two async tasks a connection ─────────┘           ├─ member ─ groups
+//!    │         └ callbacks  one thread, a state machine a connection ─────────┘
 //!    └─ signals: close the groups, close the listener; every style ends by itself
 //! ```
+//!
+//! Two for each connection, because two things go on at once: the one reads what the client asks,
+//! the other writes what the client is told. Code that waits for one thing at a time could not take
+//! requests while it waits for news or for a client that does not read.
 //!
 //! The styles are meant to be read side by side: each is one file (callbacks need four) with the
 //! same three parts, the accept loop, the start of a session, and the session's reading and writing
@@ -36,19 +40,19 @@ use std::{
     },
 };
 
-use crate::{groups::Groups, limits, signals};
+use crate::{address, groups::Groups, limits, signals};
 use sessions::Sessions;
 
 /// How a server is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Style {
-    /// A thread for each connection, blocking calls.
+    /// Two threads for each connection, a reader and a writer; blocking calls.
     Threads,
     /// One thread, an event queue, a state machine for each connection.
     Callbacks,
-    /// A fiber for each connection, the same code as threads.
+    /// Two fibers for each connection, the same code as threads.
     Fibers,
-    /// An async task for each connection.
+    /// Two async tasks for each connection, a reader and a writer.
     Tasks,
 }
 
@@ -74,15 +78,21 @@ pub struct Options {
     /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7000")]
     pub listen: String,
-    /// How connections are served
+    /// How connections are served: each by two threads, fibers or tasks, so that one reads on
+    /// while the other waits to write; or all by callbacks on one thread
     #[arg(long, value_enum, default_value_t = Style::Fibers)]
     pub style: Style,
-    /// Threads that run fibers or tasks [default: one for each core]
+    /// Threads that run fibers or tasks, 1 to 4096 [default: one for each core]
     #[arg(long, value_name = "N")]
-    pub workers: Option<NonZeroUsize>,
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub workers: Option<u16>,
     /// Longest request line in bytes
     #[arg(long, value_name = "BYTES", default_value = "65536")]
     pub max_line: NonZeroUsize,
+    /// End, as on a signal, when the other end of the pipe that is standard input is closed: so
+    /// ends with whoever started it, however that one ends
+    #[arg(long, hide = true)]
+    pub leash: bool,
 }
 
 /// Runs a server until it is told to stop by a signal.
@@ -100,6 +110,7 @@ pub fn run(options: &Options) -> Result<(), String> {
         sessions: Arc::default(),
         max_line: options.max_line,
         closing: Arc::default(),
+        leash: options.leash,
     });
     let served = match options.style {
         Style::Threads => threads::serve(&hall, options),
@@ -110,7 +121,10 @@ pub fn run(options: &Options) -> Result<(), String> {
     match served {
         Ok(0) => tracing::info!("everything was delivered"),
         Ok(cut_off) => tracing::warn!(cut_off, "some clients had not read everything"),
-        Err(error) => return Err(format!("cannot serve on {}: {error}", options.listen)),
+        Err(error) => {
+            let reason = address::explain(&options.listen, &error);
+            return Err(format!("cannot serve on {}: {reason}", options.listen));
+        }
     }
     Ok(())
 }
@@ -119,7 +133,7 @@ pub fn run(options: &Options) -> Result<(), String> {
 fn runtime(options: &Options) -> bifilar::Builder {
     let runtime = bifilar::Builder::new().name("chat");
     match options.workers {
-        Some(workers) => runtime.workers(workers.get()),
+        Some(workers) => runtime.workers(workers.into()),
         None => runtime,
     }
 }
@@ -147,6 +161,7 @@ struct Hall {
     sessions: Arc<Sessions>,
     max_line: NonZeroUsize,
     closing: Arc<AtomicBool>,
+    leash: bool,
 }
 
 impl Hall {
@@ -156,8 +171,9 @@ impl Hall {
     fn open(&self, listener: &impl AsFd, address: SocketAddr) -> io::Result<()> {
         let listener = listener.as_fd().try_clone_to_owned()?;
         let (groups, closing) = (self.groups.clone(), self.closing.clone());
-        signals::on_first(move |signal| {
-            tracing::info!("{signal}: delivering what was taken, then leaving");
+        let leash = self.leash.then(io::stdin);
+        signals::on_first(leash, move |reason| {
+            tracing::info!("{reason}: delivering what was taken, then leaving");
             closing.store(true, Ordering::Release); // partner: is_closing
             groups.close();
             if let Err(error) = rustix::net::shutdown(&listener, rustix::net::Shutdown::Both) {

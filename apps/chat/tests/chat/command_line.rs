@@ -1,8 +1,16 @@
 //! What is said about a wrong command line.
 
-use std::process::{Command, Output};
+use std::{
+    fs,
+    process::{Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
 
-use crate::server::{CHAT, Server};
+use crate::{
+    PATIENCE,
+    server::{CHAT, Server},
+};
 
 fn chat(arguments: &[&str]) -> Output {
     Command::new(CHAT).args(arguments).output().unwrap()
@@ -10,15 +18,18 @@ fn chat(arguments: &[&str]) -> Output {
 
 #[test]
 fn mistakes_are_named_and_end_with_a_code() {
-    let cases: [(&[&str], i32, &str); 13] = [
+    let cases: [(&[&str], i32, &str); 16] = [
         (&["serv"], 2, "a similar subcommand exists: 'serve'"),
         (&["serve", "--lisen", "127.0.0.1:0"], 2, "a similar argument exists: '--listen'"),
         (&["serve", "--style", "fibres"], 2, "a similar value exists: 'fibers'"),
         (&["serve", "--style", "green"], 2, "threads, callbacks, fibers, tasks"),
         (&["serve", "--workers", "0"], 2, "invalid value '0' for '--workers <N>'"),
+        (&["--style", "tasks", "--workers", "99999999"], 2, "99999999 is not in 1..=4096"),
         (&["serve", "--listen", "nowhere"], 1, "cannot serve on nowhere: "),
         (&["serve", "--listen", "192.0.2.1:7000"], 1, "cannot serve on 192.0.2.1:7000: "),
         (&["join"], 2, "<ADDR:PORT>"),
+        (&["join", "127.0.0.1"], 1, "127.0.0.1: the port is missing, as in 127.0.0.1:7000"),
+        (&["load", "localhost"], 1, "localhost: the port is missing, as in localhost:7000"),
         (&["join", "127.0.0.1:1"], 1, "cannot connect to 127.0.0.1:1: Connection refused"),
         (&["load", "127.0.0.1:1"], 1, "cannot connect to 127.0.0.1:1: Connection refused"),
         (&["load", "127.0.0.1:1", "--clients", "0"], 2, "invalid value '0' for '--clients <N>'"),
@@ -62,6 +73,49 @@ fn compare_prints_a_row_for_each_style() {
     for row in rows.as_array().unwrap() {
         assert_eq!((row["delivered"].as_u64(), row["lost"].as_u64()), (Some(1_000), Some(0)));
         assert!(row["memory_kib"].as_u64() > Some(0) && row["threads"].as_u64() > Some(0), "{row}");
+    }
+}
+
+#[test]
+fn a_server_under_comparison_ends_with_the_comparison() {
+    for style in ["threads", "callbacks", "fibers", "tasks"] {
+        let mut compare = Command::new(CHAT)
+            .args(["compare", "--messages", "100000000", "--styles", style])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let pid = compare.id();
+        let children = format!("/proc/{pid}/task/{pid}/children");
+        let find = || fs::read_to_string(&children).unwrap().trim().parse::<u32>().ok();
+        let server = until(|| find().filter(|&server| is_listening(server)));
+        compare.kill().unwrap();
+        compare.wait().unwrap();
+        until(|| (!is_running(server)).then_some(()));
+    }
+}
+
+/// Whether the process is past its start: it waits for signals.
+fn is_listening(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let mut names = threads.map(|thread| fs::read_to_string(thread.path().join("comm")));
+    names.any(|name| name.is_ok_and(|name| name == "signals\n"))
+}
+
+/// Whether the process is there and no zombie.
+fn is_running(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
+}
+
+/// Waits for an answer.
+fn until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < end, "it does not happen");
+        thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -15,7 +15,7 @@ in_each_style!(
 fn a_mistake_is_answered_and_the_connection_goes_on(style: &str) {
     let server = Server::start(style);
     let mut client = server.member("Dogs");
-    let cases: [(&[u8], &str); 8] = [
+    let cases: [(&[u8], &str); 9] = [
         (br#"{"Post":{"group_name":"Cats","message":"hi"}}"#, "Group 'Cats' does not exist"),
         (b"hello", "Bad JSON: expected value at column 1"),
         (br#"{"Join":{"group_name":"Dogs""#, "Bad JSON: EOF while parsing an object at column 28"),
@@ -25,6 +25,7 @@ fn a_mistake_is_answered_and_the_connection_goes_on(style: &str) {
             br#"{"Dance":{"group_name":"Dogs"}}"#,
             "Bad request: unknown variant `Dance`, expected `Join` or `Post` at column 8",
         ),
+        (b"[]", "Bad request: expected an object with one key, found an array"),
         (br#"{"Post":{"group_name":"Dogs"}}"#, "Bad request: missing field `message` at column 29"),
         (
             br#"{"Join":{"group_name":["Dogs"]}}"#,

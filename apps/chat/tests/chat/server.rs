@@ -52,12 +52,22 @@ impl Server {
         Self::spawn(Command::new(CHAT).args(["--listen", "127.0.0.1:0"]))
     }
 
+    /// The same with a log that nobody here reads.
+    pub fn start_logging_to(style: &str, log: impl Into<Stdio>) -> Self {
+        Self::spawn_logging_to(Command::new(CHAT).args(serve(style)), log.into())
+    }
+
     fn spawn(command: &mut Command) -> Self {
-        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::spawn_logging_to(command, Stdio::piped())
+    }
+
+    fn spawn_logging_to(command: &mut Command, log: Stdio) -> Self {
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap();
         let log = Arc::new(Log::default());
-        let (mut stderr, to) = (child.stderr.take().unwrap(), log.clone());
+        let (stderr, to) = (child.stderr.take(), log.clone());
         thread::spawn(move || {
+            let Some(mut stderr) = stderr else { return };
             let mut bytes = [0; 1024];
             while let Ok(count @ 1..) = stderr.read(&mut bytes) {
                 to.text.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..count]));
