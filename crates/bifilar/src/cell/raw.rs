@@ -263,13 +263,20 @@ impl<F: Future, S: Schedule> Cell<F, S> {
             // SAFETY: no `JoinHandle` exists, so the output is ours.
             drop_quietly(unsafe { cell.take_stage() });
         } else if owed.wake_joiner {
-            // Taken, so that no foreign code is left to run when the cell is freed.
-            let waker = cell.header.join_waker.with_mut(|waker| {
-                // SAFETY: JOIN_WAKER was set at completion: the field is ours from then on.
-                unsafe { (*waker).take() }
+            let woken = cell.header.join_waker.with(|waker| {
+                // SAFETY: JOIN_WAKER was set at completion: nobody writes the field meanwhile.
+                let waker = unsafe { (*waker).as_ref() };
+                catch_unwind(AssertUnwindSafe(|| waker.map(Waker::wake_by_ref)))
             });
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.map(Waker::wake))) {
+            if let Err(payload) = woken {
                 mem::forget(payload);
+            }
+            if cell.header.state.give_join_waker_back() {
+                // Dropped here, so that no foreign code is left to run when the cell is freed.
+                drop_quietly(cell.header.join_waker.with_mut(|waker| {
+                    // SAFETY: the handle is gone, and has left the field to us.
+                    unsafe { (*waker).take() }
+                }));
             }
         }
         S::finished(task);

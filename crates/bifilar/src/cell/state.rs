@@ -16,7 +16,7 @@
 //! | COMPLETE | `complete` | never | the future is gone; the output, if any, is stored |
 //! | CANCELLED | `cancel` | never | the next `start_poll` drops the future; a `wait` inside the poll unwinds |
 //! | JOIN_INTEREST | birth | `drop_join_handle` | a `JoinHandle` exists and owns the output once COMPLETE |
-//! | JOIN_WAKER | `set_join_waker` | `unset_join_waker`, `drop_join_handle` | the waker field is filled and belongs to whoever completes the task |
+//! | JOIN_WAKER | `set_join_waker` | `unset_join_waker`, `drop_join_handle`, `give_join_waker_back` | the waker field is filled and belongs to whoever completes the task |
 //! | the rest | `ref_inc` | `ref_dec` | references: the runtime's own (until COMPLETE), the `JoinHandle`'s, each `Waker`'s |
 //!
 //! What it deliberately does not do: touch the queues, the future or the wakers. Each method says
@@ -160,13 +160,24 @@ impl State {
         self.0.load(Ordering::Acquire) & JOIN_WAKER != 0
     }
 
-    /// The handle goes: it owns the output if the task is complete, and the waker field if it is
-    /// not.
+    /// Whoever completed the task has woken the joiner. `true`: the handle is gone, so the waker is
+    /// the caller's to drop; else the handle drops it.
+    #[must_use]
+    pub fn give_join_waker_back(&self) -> bool {
+        self.0.fetch_and(!JOIN_WAKER, Ordering::AcqRel) & JOIN_INTEREST == 0
+    }
+
+    /// The handle goes. It owns the output if the task is complete; and the waker field, unless
+    /// whoever completed the task is still using it.
     pub fn drop_join_handle(&self) -> Detached {
-        match self.update_unless_complete(|state| state & !(JOIN_INTEREST | JOIN_WAKER)) {
-            Ok(before) => Detached { drop_output: false, drop_waker: before & JOIN_WAKER != 0 },
-            Err(_) => Detached { drop_output: true, drop_waker: false },
-        }
+        let change = |state| {
+            let gone = JOIN_INTEREST | if state & COMPLETE == 0 { JOIN_WAKER } else { 0 };
+            Some(state & !gone)
+        };
+        let (Ok(before) | Err(before)) =
+            self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, change);
+        let complete = before & COMPLETE != 0;
+        Detached { drop_output: complete, drop_waker: !complete || before & JOIN_WAKER == 0 }
     }
 
     pub fn ref_inc(&self) {
