@@ -17,6 +17,7 @@
 //! What contradicts the story so far is fitted in or ignored, never trusted: a poll that begins
 //! while another is under way ends that one, an end that fits nothing does nothing.
 
+use super::crop::leave_out_empty_lanes;
 use super::orphans::{Opening, Step, began_ns, story};
 use super::{Arrow, ArrowKind, BoxKind, Diagram, Lane, LaneKind, Mark, Pause, PauseKind, TimeBox};
 use crate::event::{Event, NO_TASK, Name, Outcome, TaskId};
@@ -586,7 +587,10 @@ impl<'a> Builder<'a> {
             arrows: self.arrows,
             marks: self.marks,
         };
-        leave_out_empty_lanes(&mut diagram);
+        // A thread that has recorded nothing, and from which nothing was lost, needs no lane.
+        leave_out_empty_lanes(&mut diagram, |lane| {
+            lane.lost > 0 || matches!(lane.kind, LaneKind::Task(_))
+        });
         // Stable: of two boxes at one time, the one that takes none comes first.
         diagram.boxes.sort_by_key(|drawn| (drawn.lane, drawn.row, drawn.start_ns));
         diagram.pauses.sort_by_key(|pause| (pause.lane, pause.start_ns, pause.row));
@@ -607,40 +611,4 @@ fn lane_of_thread(track: &Track) -> Lane {
     });
     let kind = kinds.into_iter().next().unwrap_or(LaneKind::Thread);
     Lane { name: track.name.clone(), kind, rows: 0, lost: track.lost }
-}
-
-/// A thread that has recorded nothing, and from which nothing was lost, needs no lane.
-fn leave_out_empty_lanes(diagram: &mut Diagram) {
-    let mut used: Vec<bool> = diagram
-        .lanes
-        .iter()
-        .map(|lane| lane.rows > 0 || lane.lost > 0 || matches!(lane.kind, LaneKind::Task(_)))
-        .collect();
-    for lane in diagram.arrows.iter().flat_map(|arrow| [arrow.from, arrow.to]) {
-        used[lane] = true;
-    }
-    for mark in &diagram.marks {
-        used[mark.lane] = true;
-    }
-    let numbers: Vec<usize> = used
-        .iter()
-        .scan(0, |next, used| {
-            *next += usize::from(*used);
-            Some(next.saturating_sub(1))
-        })
-        .collect();
-    let mut keep = used.iter();
-    diagram.lanes.retain(|_| keep.next().copied().unwrap_or(true));
-    for drawn in &mut diagram.boxes {
-        drawn.lane = numbers[drawn.lane];
-    }
-    for pause in &mut diagram.pauses {
-        pause.lane = numbers[pause.lane];
-    }
-    for arrow in &mut diagram.arrows {
-        (arrow.from, arrow.to) = (numbers[arrow.from], numbers[arrow.to]);
-    }
-    for mark in &mut diagram.marks {
-        mark.lane = numbers[mark.lane];
-    }
 }

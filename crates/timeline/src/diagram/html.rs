@@ -3,7 +3,9 @@
 //! ```text
 //!  page/page.html   ─┐   head, search field, buttons, help, legend, table
 //!  page/page.css    ─┼─► the page
-//!  page/page.js     ─┤   draws and moves; knows the order of the fields written here
+//!  page/layout.js   ─┤   knows the order of the fields written here, and where things are
+//!  page/draw.js     ─┤   draws
+//!  page/look.js     ─┤   moves, selects and searches
 //!  data, as JSON    ─┘   flat lists of numbers; strings once, by number
 //! ```
 //!
@@ -20,7 +22,9 @@ use std::fmt::Write;
 
 const PAGE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
-const SCRIPT: &str = include_str!("page/page.js");
+const LAYOUT: &str = include_str!("page/layout.js");
+const DRAW: &str = include_str!("page/draw.js");
+const LOOK: &str = include_str!("page/look.js");
 /// Lanes in the table; the others are counted.
 const MAX_LANES: usize = 500;
 
@@ -47,7 +51,9 @@ impl Diagram {
             "light" => palette::variables(false),
             "dark" => palette::variables(true),
             "style" => STYLE.to_owned(),
-            "script" => SCRIPT.to_owned(),
+            "layout" => LAYOUT.to_owned(),
+            "draw" => DRAW.to_owned(),
+            "look" => LOOK.to_owned(),
             "counts" => self.counts(),
             "patterns" => PATTERNS.to_owned(),
             "legend" => self.legend(),

@@ -32,6 +32,7 @@
 
 mod about;
 mod build;
+mod crop;
 mod html;
 mod json;
 mod legend;

@@ -242,7 +242,7 @@ fn page_can_be_moved_about_in(browser: &mut Browser, diagram: &Diagram) {
     assert_eq!(page.run("document.getElementById('keys').open"), true);
 }
 
-/// Where the middle of a box is. The layout is that of `page.js`.
+/// Where the middle of a box is. The layout is that of `layout.js`.
 fn place_of_box(page: &mut Page<'_>, diagram: &Diagram, label: &str) -> (f64, f64) {
     let drawn = diagram.boxes.iter().find(|drawn| *drawn.label == *label).unwrap();
     let x = place_of_time(page, diagram, drawn.start_ns.midpoint(drawn.end_ns));
