@@ -20,7 +20,7 @@
 use super::crop::leave_out_empty_lanes;
 use super::orphans::{Opening, Step, began_ns, story};
 use super::{Arrow, ArrowKind, BoxKind, Diagram, Lane, LaneKind, Mark, Pause, PauseKind, TimeBox};
-use crate::event::{Event, NO_TASK, Name, Outcome, TaskId};
+use crate::event::{Event, NO_TASK, Name, Outcome, StackId, TaskId};
 use crate::recording::{Recording, Track};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -79,7 +79,7 @@ struct TrackState {
 
 #[derive(Default)]
 struct TaskState {
-    name: Option<Name>,
+    name: Option<Arc<str>>,
     lane: Option<usize>,
     /// The lane of the pool thread that runs it.
     pool_lane: Option<usize>,
@@ -139,7 +139,7 @@ impl<'a> Builder<'a> {
     fn open(&mut self, now: u64, track: usize, opening: Opening) {
         let first_box = self.boxes.len();
         match opening {
-            Opening::Poll { task } => self.arrive(now, track, task),
+            Opening::Poll { task } => self.arrive(now, track, task, None),
             Opening::Span { task, span } => {
                 let name = self.span_names.get(&span).copied().unwrap_or(Name::NONE);
                 self.span_begin(now, track, task, span, name);
@@ -155,7 +155,7 @@ impl<'a> Builder<'a> {
     fn event(&mut self, now: u64, track: usize, event: Event) {
         match event {
             Event::Spawn { task, parent, name } => self.spawn(now, track, (task, parent), name),
-            Event::PollBegin { task, .. } => self.arrive(now, track, task),
+            Event::PollBegin { task, stack } => self.arrive(now, track, task, Some(stack)),
             Event::PollEnd { task, outcome: Outcome::Pending } => {
                 self.pause(now, track, task, PauseKind::StackPutAway, Name::NONE);
             }
@@ -163,11 +163,11 @@ impl<'a> Builder<'a> {
             Event::StackSuspend { task, waits_for, .. } => {
                 self.pause(now, track, task, PauseKind::StackKept, waits_for);
             }
-            Event::StackResume { task, .. } => {
+            Event::StackResume { task, stack } => {
                 if self.task_lane(task).is_some_and(|lane| self.stacks[lane].open.is_empty()) {
                     self.suspended_from_the_start(task);
                 }
-                self.arrive(now, track, task);
+                self.arrive(now, track, task, Some(stack));
             }
             Event::Wake { from, to } => self.wake(now, track, from, to),
             Event::WorkerPark { worker } => self.park(now, track, worker),
@@ -200,7 +200,7 @@ impl<'a> Builder<'a> {
     }
 
     fn spawn(&mut self, now: u64, track: usize, (task, parent): (TaskId, TaskId), name: Name) {
-        self.task(task).name = Some(name).filter(|name| *name != Name::NONE);
+        self.task(task).name = Some(self.text(name)).filter(|name| !name.is_empty());
         if self.pooled.contains(&task) {
             return; // its lane is known when it begins
         }
@@ -216,7 +216,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A task goes on, or begins, on a thread.
-    fn arrive(&mut self, now: u64, track: usize, task: TaskId) {
+    fn arrive(&mut self, now: u64, track: usize, task: TaskId, stack: Option<StackId>) {
         let Some(lane) = self.task_lane(task) else { return };
         if let Some(other) = self.tracks[track].current {
             self.pause(now, track, other, PauseKind::StackPutAway, Name::NONE);
@@ -230,7 +230,7 @@ impl<'a> Builder<'a> {
         }
         self.end_pause(now, task);
         let label = self.task_name(task);
-        let run = self.push(track, now, label, BoxKind::Run { task });
+        let run = self.push(track, now, label, BoxKind::Run { task, stack });
         self.tracks[track].run = Some(run);
         self.tracks[track].current = Some(task);
         let state = self.task(task);
@@ -424,14 +424,12 @@ impl<'a> Builder<'a> {
     }
 
     fn text(&self, name: Name) -> Arc<str> {
-        self.recording.name(name).into()
+        self.recording.names.get(name.0 as usize).cloned().unwrap_or_default()
     }
 
     fn task_name(&mut self, task: TaskId) -> Arc<str> {
-        match self.task(task).name {
-            Some(name) => self.text(name),
-            None => format!("task {task}").into(),
-        }
+        let unnamed = || format!("task {task}").into();
+        self.task(task).name.get_or_insert_with(unnamed).clone()
     }
 
     /// The lane of a task, made when it is first asked for; none for no task.

@@ -17,6 +17,7 @@ use super::legend::{self, CLASSES, PATTERNS, class};
 use super::scale::duration;
 use super::svg::escaped;
 use super::{ArrowKind, Diagram, PauseKind, json, palette};
+use crate::event::Outcome;
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -121,9 +122,14 @@ impl Diagram {
             let kind = CLASSES.iter().position(|name| *name == class(drawn.kind)).unwrap_or(0);
             let (label, about) = (strings.number(&drawn.label), strings.number(&about(drawn)));
             let (start, end) = (since(drawn.start_ns), since(drawn.end_ns));
-            let cut = u8::from(drawn.cut_start) | u8::from(drawn.cut_end) << 1;
+            let broken = match drawn.broke_off() {
+                Some(Outcome::Panicked) => 4,
+                Some(_) => 8,
+                None => 0,
+            };
+            let ends = u8::from(drawn.cut_start) | u8::from(drawn.cut_end) << 1 | broken;
             let (lane, row) = (drawn.lane, drawn.row);
-            format!("{lane},{row},{start},{end},{label},{kind},{cut},{about}")
+            format!("{lane},{row},{start},{end},{label},{kind},{ends},{about}")
         }));
         let pauses = list(self.pauses.iter().map(|pause| {
             let woken = pause.woken_ns.map_or("-1".to_owned(), |woken| since(woken).to_string());

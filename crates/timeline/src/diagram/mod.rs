@@ -45,7 +45,7 @@ mod svg;
 mod text;
 mod trace;
 
-use crate::event::{Outcome, TaskId, WorkerId};
+use crate::event::{Outcome, StackId, TaskId, WorkerId};
 use crate::recording::Recording;
 use std::sync::Arc;
 
@@ -139,6 +139,18 @@ pub struct TimeBox {
     pub cut_end: bool,
 }
 
+impl TimeBox {
+    /// How the task ended whose life this is, if it neither finished nor is cut off.
+    fn broke_off(&self) -> Option<Outcome> {
+        match self.kind {
+            BoxKind::Task { outcome, .. } if !self.cut_end => {
+                outcome.filter(|end| matches!(end, Outcome::Panicked | Outcome::Cancelled))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// What a box stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BoxKind {
@@ -174,6 +186,8 @@ pub enum BoxKind {
     Run {
         /// Which.
         task: TaskId,
+        /// On which stack, if that was recorded.
+        stack: Option<StackId>,
     },
     /// In a worker's lane: it sleeps in its event queue.
     Parked {

@@ -1,4 +1,3 @@
-
 // Draws what `view` shows. Only what can be seen is drawn: the boxes of a row never overlap and are
 // sorted, so the first one to draw is found by bisection, and those that would fall into a pixel
 // that is painted already are left out.
@@ -35,14 +34,19 @@ function paint() {
   pen.rect(gutter - MARGIN, AXIS, width, height - AXIS);
   pen.clip();
   const labels = [];
+  const crosses = [];
   for (let lane = firstLane; lane < endLane; lane++) {
-    drawn += paintBoxes(lane, labels);
+    drawn += paintBoxes(lane, labels, crosses);
     paintPauses(lane);
   }
   paintMarks();
   paintArrows();
   paintSelected();
   paintLabels(labels);
+  for (const [px, py, colour] of crosses) {
+    line(px - 4, py - 4, px + 4, py + 4, colours[colour], 2.2);
+    line(px - 4, py + 4, px + 4, py - 4, colours[colour], 2.2);
+  }
   pen.restore();
   paintNames(firstLane, endLane);
   paintScrollbar();
@@ -160,8 +164,9 @@ function paintScrollbar() {
   pen.globalAlpha = 1;
 }
 
-/// The boxes of a lane; adds those that are wide enough for a label to `labels`.
-function paintBoxes(lane, labels) {
+/// The boxes of a lane; adds those that are wide enough for a label to `labels`, and the ends of
+/// those that broke off to `crosses`.
+function paintBoxes(lane, labels, crosses) {
   const since = earliest(),
     until = latest();
   let drawn = 0;
@@ -184,9 +189,10 @@ function paintBoxes(lane, labels) {
         pen.lineWidth = 0.8;
         pen.strokeRect(from + 0.4, top + 1.4, to - from - 0.8, ROW_HEIGHT - 2.8);
       }
-      const cut = box(at, CUT); // 1: at its start, 2: at its end
-      if (cut & 1 && to - from > 10) torn(from, top, 4);
-      if (cut & 2 && to - from > 10) torn(to, top, -4);
+      const ends = box(at, ENDS); // 1: cut at its start, 2: at its end, 4: panicked, 8: cancelled
+      if (ends & 1 && to - from > 10) torn(from, top, 4);
+      if (ends & 2 && to - from > 10) torn(to, top, -4);
+      if (ends & 12) crosses.push([to, top + ROW_HEIGHT / 2, ends & 4 ? "broken" : "faint"]);
       painted = to;
       paintedKind = kind;
       drawn++;

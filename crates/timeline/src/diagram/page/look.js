@@ -1,4 +1,3 @@
-
 // Lets the reader of the diagram move about in it: changes `view`, `selected`, `pointed` and what
 // was found, and has draw.js draw. Everything that can be done with a mouse can be done with keys.
 
