@@ -51,6 +51,14 @@ use std::sync::Arc;
 
 /// What a recording shows: boxes in lanes, pauses over them, arrows between them.
 ///
+/// Time runs from left to right, and a call stands on its caller, up to the system calls. Each
+/// thread has a lane: that of a plain thread holds its calls, that of a worker says which task runs
+/// there. Each task has a lane with its calls, whichever worker they ran on. Where a task is
+/// suspended, a [`Pause`] lies over its boxes: they stay in sight, hatched, if the stack was kept
+/// (`.wait()`), and are gone but for a dotted line if it was put away (`.await`). An [`Arrow`] says
+/// who woke whom, or spawned it. Blue runs, orange is in a system call, green is on the blocking
+/// pool, purple is ready and waits for a worker.
+///
 /// ```
 /// use bifilar_timeline::{Diagram, Recording};
 /// let recording: Recording = "\
