@@ -60,9 +60,8 @@ where
         kind: TaskKind::Blocking,
         pinned: None,
         shard: 0,
-        stack_class: None,
         location: Location::caller(),
-        name: None,
+        extra: None,
     };
     let (task, handle) = cell::new::<_, Pooled>(Call(Some(f)), std::ptr::null(), meta);
     if let Err(error) = pool.push(task) {

@@ -193,20 +193,20 @@ impl Builder {
         Ok(scheduler::spawn_local(Body::new(f), birth))
     }
 
-    fn birth(self, birth: Birth) -> io::Result<Birth> {
-        if let Some(size) = self.stack_size
-            && size > stack::MAX_SIZE
-        {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("a stack of {size} bytes: the largest possible is {}", stack::MAX_SIZE),
-            ));
+    fn birth(self, mut birth: Birth) -> io::Result<Birth> {
+        if let Some(name) = self.name {
+            birth.extra().name = Some(name.into_boxed_str());
         }
-        Ok(Birth {
-            name: self.name.map(String::into_boxed_str),
-            stack_class: self.stack_size.map(scheduler::class),
-            ..birth
-        })
+        if let Some(size) = self.stack_size {
+            if size > stack::MAX_SIZE {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    format!("a stack of {size} bytes: the largest possible is {}", stack::MAX_SIZE),
+                ));
+            }
+            birth.extra().stack_class = Some(scheduler::class(size));
+        }
+        Ok(birth)
     }
 }
 

@@ -138,7 +138,7 @@ impl Task {
 
     /// The name given by a `Builder`.
     pub fn name(&self) -> Option<&str> {
-        self.header().meta.name.as_deref()
+        self.header().meta.name()
     }
 
     /// How its body is written.
@@ -218,8 +218,10 @@ impl Builder {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let name = self.name.map(String::into_boxed_str);
-        let birth = Birth { name, ..Birth::new(TaskKind::Async) };
+        let mut birth = Birth::new(TaskKind::Async);
+        if let Some(name) = self.name {
+            birth.extra().name = Some(name.into_boxed_str());
+        }
         let shared = scheduler::Shared::current().ok_or_else(|| {
             std::io::Error::new(std::io::ErrorKind::Unsupported, scheduler::OUTSIDE)
         })?;

@@ -40,10 +40,27 @@ pub(crate) struct Meta {
     pub pinned: Option<u16>,
     /// Whose registry it stands in.
     pub shard: u16,
+    pub location: &'static Location<'static>,
+    /// What few tasks have, so that the others don't pay for it.
+    pub extra: Option<Box<Extra>>,
+}
+
+/// See [`Meta::extra`].
+#[derive(Debug, Default)]
+pub(crate) struct Extra {
+    pub name: Option<Box<str>>,
     /// The size class of the stack it asked for; `None` takes the runtime's default.
     pub stack_class: Option<usize>,
-    pub location: &'static Location<'static>,
-    pub name: Option<Box<str>>,
+}
+
+impl Meta {
+    pub fn name(&self) -> Option<&str> {
+        self.extra.as_ref()?.name.as_deref()
+    }
+
+    pub fn stack_class(&self) -> Option<usize> {
+        self.extra.as_ref()?.stack_class
+    }
 }
 
 #[repr(C)]

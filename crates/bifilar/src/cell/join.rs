@@ -99,7 +99,7 @@ impl<T> JoinHandle<T> {
 
     /// The name given by a `Builder`.
     pub fn name(&self) -> Option<&str> {
-        self.header().meta.name.as_deref()
+        self.header().meta.name()
     }
 
     /// Leaves `waker` for whoever completes the task. `true`: it is complete already.

@@ -36,7 +36,7 @@ mod registry;
 mod state;
 mod waker;
 
-pub(crate) use header::{Header, Meta, TaskRef};
+pub(crate) use header::{Extra, Header, Meta, TaskRef};
 pub use header::{Id, TaskKind};
 pub(crate) use join::CancelUnwind;
 pub use join::{JoinError, JoinHandle};

@@ -43,7 +43,7 @@ pub(crate) use monitor::monitor;
 pub(crate) use stack::class;
 
 use crate::{
-    cell::{self, Header, JoinHandle, Link, Meta, Registry, Schedule, TaskKind, TaskRef},
+    cell::{self, Extra, Header, JoinHandle, Link, Meta, Registry, Schedule, TaskKind, TaskRef},
     context,
     primitives::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
     reactor::{self, Reactor},
@@ -194,9 +194,8 @@ impl Shared {
             kind: birth.kind,
             pinned: pinned.map(|worker| worker as u16),
             shard: shard as u16,
-            stack_class: birth.stack_class,
             location: birth.location,
-            name: birth.name,
+            extra: birth.extra,
         };
         let (task, handle) = cell::new::<F, Scheduler>(future, Arc::as_ptr(self).cast(), meta);
         // SAFETY: new, so alive and in no registry.
@@ -399,14 +398,18 @@ pub(crate) fn spawn_local<F: Future + 'static>(future: F, birth: Birth) -> JoinH
 pub(crate) struct Birth {
     pub kind: TaskKind,
     pub location: &'static Location<'static>,
-    pub name: Option<Box<str>>,
-    pub stack_class: Option<usize>,
+    extra: Option<Box<Extra>>,
 }
 
 impl Birth {
     #[track_caller]
     pub fn new(kind: TaskKind) -> Self {
-        Birth { kind, location: Location::caller(), name: None, stack_class: None }
+        Birth { kind, location: Location::caller(), extra: None }
+    }
+
+    /// What few tasks have.
+    pub fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
     }
 }
 

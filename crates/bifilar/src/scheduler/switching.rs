@@ -197,7 +197,7 @@ impl Worker {
     /// Another stack to run this task on, if it asks for another class than this one's.
     fn stack_for(&self, task: TaskRef, here: &'static StackHeader) -> Option<&'static StackHeader> {
         // SAFETY: it was queued, so it is alive.
-        let wish = unsafe { task.as_ref() }.meta.stack_class;
+        let wish = unsafe { task.as_ref() }.meta.stack_class();
         let class = wish.unwrap_or(self.shared.config.stack_class);
         if class == here.class() {
             return None;
