@@ -12,6 +12,7 @@ use std::{future::Future, pin::Pin};
 
 #[doc(no_inline)]
 pub use crate::cell::{Id as TaskId, JoinHandle, Task};
+pub use crate::context::{BoundFuture, Local};
 pub use crate::{blocking::unblock as spawn_blocking, runtime::block_on, time::sleep};
 #[doc(no_inline)]
 pub use std::task::{Context, Poll};

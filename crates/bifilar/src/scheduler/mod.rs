@@ -416,13 +416,17 @@ pub(crate) fn spawn_local<F: Future + 'static>(future: F, birth: Birth) -> JoinH
 pub(crate) struct Birth {
     pub kind: TaskKind,
     pub location: &'static Location<'static>,
-    extra: Option<Box<Extra>>,
+    pub extra: Option<Box<Extra>>,
 }
 
 impl Birth {
     #[track_caller]
     pub fn new(kind: TaskKind) -> Self {
-        Birth { kind, location: Location::caller(), extra: None }
+        let mut birth = Birth { kind, location: Location::caller(), extra: None };
+        if let Some(bound) = context::bindings() {
+            birth.extra().locals = Some(bound);
+        }
+        birth
     }
 
     /// What few tasks have.
