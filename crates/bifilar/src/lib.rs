@@ -88,6 +88,7 @@ mod primitives;
 mod reactor;
 mod runtime;
 mod scheduler;
+mod scope;
 pub mod sync;
 pub mod task;
 pub mod time;
@@ -95,9 +96,12 @@ mod wait;
 
 pub use bifilar_macros::{main, test};
 pub use blocking::unblock;
-pub use cell::{Id, JoinError, JoinHandle, TaskKind};
-pub use runtime::{Builder, EnterGuard, Handle, LocalRuntime, Runtime, block_on, run};
-pub use wait::{Wait, WaitIter, WaitIterator};
+pub use cell::{Activity, Id, JoinError, JoinHandle, TaskKind, TaskReport};
+pub use runtime::{
+    Builder, EnterGuard, Handle, LocalRuntime, Runtime, ShutdownReport, block_on, run,
+};
+pub use scope::{Scope, ScopedJoinHandle, TryScope, scope, try_scope};
+pub use wait::{Wait, WaitIter, WaitIterator, shield, until};
 
 /// The traits of this crate, to be imported with a star: `use bifilar::prelude::*;`.
 ///

@@ -6,6 +6,7 @@ use super::{
     registry,
     state::State,
 };
+use crate::context::{Bindings, waiting::Noted};
 use crate::primitives::{AtomicPtr, Ordering, UnsafeCell, fence};
 use std::{fmt, num::NonZeroU64, panic::Location, ptr::NonNull, task::Waker};
 
@@ -46,16 +47,22 @@ pub(crate) struct Meta {
 }
 
 /// See [`Meta::extra`].
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Extra {
     pub name: Option<Box<str>>,
     /// The size class of the stack it asked for; `None` takes the runtime's default.
     pub stack_class: Option<usize>,
+    /// The task-locals that were bound where it was spawned.
+    pub locals: Bindings,
 }
 
 impl Meta {
     pub fn name(&self) -> Option<&str> {
         self.extra.as_ref()?.name.as_deref()
+    }
+
+    pub fn locals(&self) -> Bindings {
+        self.extra.as_ref()?.locals.clone()
     }
 
     pub fn stack_class(&self) -> Option<usize> {
@@ -76,6 +83,8 @@ pub(crate) struct Header {
     /// The stack on which this poll was last suspended: where `cancel` looks for it. May be stale,
     /// which costs a spurious wake-up.
     pub(super) stack: AtomicPtr<()>,
+    /// What it waits for, at an `.await` or on a stack that is suspended.
+    pub waiting: Noted,
     pub meta: Meta,
 }
 
@@ -92,6 +101,7 @@ impl Header {
             join_waker: UnsafeCell::new(None),
             registry: UnsafeCell::new(registry::Links::new()),
             stack: AtomicPtr::new(std::ptr::null_mut()),
+            waiting: Noted::new(),
             meta,
         }
     }

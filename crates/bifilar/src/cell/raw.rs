@@ -7,7 +7,7 @@ use super::{
     waker,
 };
 use crate::{
-    context,
+    context::{self, waiting},
     primitives::{Ordering, UnsafeCell, fence},
 };
 use std::{
@@ -174,6 +174,8 @@ unsafe fn poll<F: Future, S: Schedule>(task: TaskRef) {
         StartPoll::Poll => {
             // SAFETY: the task is alive while it is polled, and the borrowed waker isn't dropped.
             let waker = unsafe { waker::borrowed(task) };
+            waiting::forget();
+            cell.header.waiting.clear();
             let polled = catch_unwind(AssertUnwindSafe(|| {
                 let mut cx = Context::from_waker(&waker);
                 // SAFETY: RUNNING makes the stage ours.
@@ -181,6 +183,7 @@ unsafe fn poll<F: Future, S: Schedule>(task: TaskRef) {
             }));
             match polled {
                 Ok(Poll::Pending) => {
+                    cell.header.waiting.keep();
                     if cell.header.state.end_poll() == Wake::Schedule {
                         S::reschedule(task);
                     }
@@ -293,8 +296,9 @@ impl<F: Future, S: Schedule> Cell<F, S> {
 }
 
 impl Header {
-    fn join_error(&self, payload: Box<dyn Any + Send>) -> JoinError {
-        if payload.is::<CancelUnwind>() {
+    pub(super) fn join_error(&self, payload: Box<dyn Any + Send>) -> JoinError {
+        // A region's unwinding comes here if user code has kept the payload and raised it later.
+        if payload.is::<CancelUnwind>() || payload.is::<context::RegionUnwind>() {
             JoinError::cancelled(self.meta.id)
         } else {
             JoinError::panicked(self.meta.id, payload)

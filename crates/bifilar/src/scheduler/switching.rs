@@ -19,7 +19,7 @@
 use super::{Run, stack::StackHeader, worker::Worker};
 use crate::{
     cell::{Header, TaskRef},
-    context::{self, BUDGET, Seen, Suspend},
+    context::{self, BUDGET, Regions, Seen, Suspend},
     primitives::Ordering,
 };
 use bifilar_coroutine::raw::{self, Suspended};
@@ -82,6 +82,15 @@ impl Suspend for StackHeader {
 
     fn address(&'static self) -> *mut () {
         ptr::from_ref(self).cast_mut().cast()
+    }
+
+    fn regions(&'static self) -> &'static Regions {
+        &self.regions
+    }
+
+    fn contains(&self, address: *const ()) -> bool {
+        let stack = self.stack();
+        (stack.limit().addr().get()..stack.top().addr().get()).contains(&address.addr())
     }
 }
 
@@ -168,7 +177,7 @@ impl Worker {
             .store(ptr::from_ref(&self.shared.remotes[self.index]).cast_mut(), Ordering::Relaxed);
         let arg = ptr::from_ref(stack).cast_mut().cast();
         // SAFETY: nobody uses this stack, and its memory stays for ever.
-        unsafe { raw::prepare(stack.top(), loop_entry, arg) }
+        unsafe { raw::prepare(stack.stack().top(), loop_entry, arg) }
     }
 
     fn run_loop(&self, here: &'static StackHeader) -> ! {
@@ -228,14 +237,17 @@ impl Worker {
         context::with(|context| {
             context.task.set(Some(task));
             context.budget.set(BUDGET);
+            // SAFETY: it came from a queue, so it is alive.
+            context.locals.replace(unsafe { task.as_ref() }.meta.locals());
         });
         // SAFETY: it came from a queue, which gives the right to one poll, and this worker may poll
         // what stands in its queues.
         unsafe { Header::poll(task) };
         context::with(|context| context.task.set(None));
         // A runtime that the task has entered, by a guard that it holds across an await, isn't the
-        // next task's.
+        // next task's. Nor is what it has bound.
         super::leave_runtime(ptr::null());
+        drop(context::with(|context| context.locals.replace(None)));
     }
 }
 
