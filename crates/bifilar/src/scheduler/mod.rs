@@ -130,6 +130,13 @@ unsafe impl Sync for Remote {}
 
 impl Shared {
     pub fn new(config: Config) -> io::Result<Arc<Self>> {
+        tracing::debug!(
+            target: "bifilar",
+            workers = config.workers,
+            stack_size = config.stack_class,
+            guards = ?bifilar_coroutine::stack::guard_kind(),
+            "a runtime starts",
+        );
         let reactors: Vec<_> = (0..config.workers)
             .map(|_| Reactor::new(Clock::new(config.seed.is_some())).map(Arc::new))
             .collect::<io::Result<_>>()?;

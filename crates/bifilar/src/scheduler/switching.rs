@@ -89,7 +89,8 @@ impl Suspend for StackHeader {
     }
 
     fn contains(&self, address: *const ()) -> bool {
-        self.addresses().contains(&address.addr())
+        let stack = self.stack();
+        (stack.limit().addr().get()..stack.top().addr().get()).contains(&address.addr())
     }
 }
 
@@ -183,7 +184,7 @@ impl Worker {
             .store(ptr::from_ref(&self.shared.remotes[self.index]).cast_mut(), Ordering::Relaxed);
         let arg = ptr::from_ref(stack).cast_mut().cast();
         // SAFETY: nobody uses this stack, and its memory stays for ever.
-        unsafe { raw::prepare(stack.top(), loop_entry, arg) }
+        unsafe { raw::prepare(stack.stack().top(), loop_entry, arg) }
     }
 
     fn run_loop(&self, here: &'static StackHeader) -> ! {
