@@ -132,6 +132,11 @@ pub(crate) fn spend() -> bool {
     })
 }
 
+/// Grants a new budget, after one that was used up has had its effect.
+pub(crate) fn refill() {
+    with(|context| context.budget.set(BUDGET));
+}
+
 /// For a future's `poll`, before it does a ready operation: when the budget is used up, wakes the
 /// task and says `Pending`, so that others have a turn.
 #[inline]
@@ -141,7 +146,7 @@ pub(crate) fn poll_budget(cx: &mut TaskContext<'_>) -> Poll<()> {
     }
     // Refused once: who polls again within the same turn (an executor that is nested in the task, and
     // can't leave it) must get on.
-    with(|context| context.budget.set(BUDGET));
+    refill();
     cx.waker().wake_by_ref();
     Poll::Pending
 }

@@ -19,7 +19,7 @@
 use super::{Run, stack::StackHeader, worker::Worker};
 use crate::{
     cell::{Header, TaskRef},
-    context::{self, BUDGET, Regions, Seen, Suspend},
+    context::{self, Regions, Seen, Suspend},
     primitives::Ordering,
 };
 use bifilar_coroutine::raw::{self, Suspended};
@@ -123,7 +123,7 @@ impl Worker {
         let to = match self.next_stack() {
             // It gave way, and nobody was waiting for its place.
             Some(stack) if ptr::eq(stack, here) => {
-                return context::with(|context| context.restore(saved));
+                return self.restore(saved);
             }
             Some(stack) => continuation(stack),
             None => {
@@ -136,7 +136,14 @@ impl Worker {
         // queue, or is its spare.
         unsafe { suspend_into(&here.suspended, to) };
         self.arrive(here);
-        context::with(|context| context.restore(saved));
+        self.restore(saved);
+    }
+
+    fn restore(&self, saved: context::Saved) {
+        context::with(|context| {
+            context.restore(saved);
+            context.budget.set(self.budget());
+        });
     }
 
     /// Leaves the stack it is called on for ever.
@@ -184,7 +191,10 @@ impl Worker {
         loop {
             match self.next() {
                 Some(Run::Task(task)) => match self.stack_for(task, here) {
-                    None => self.run_task(task),
+                    None => {
+                        self.run_task(task);
+                        here.regions.clear();
+                    }
                     Some(stack) => {
                         self.first.set(Some(task));
                         let to = self.new_loop(stack);
@@ -236,7 +246,7 @@ impl Worker {
     fn run_task(&self, task: TaskRef) {
         context::with(|context| {
             context.task.set(Some(task));
-            context.budget.set(BUDGET);
+            context.budget.set(self.budget());
             // SAFETY: it came from a queue, so it is alive.
             context.locals.replace(unsafe { task.as_ref() }.meta.locals());
         });
