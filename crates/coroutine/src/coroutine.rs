@@ -28,7 +28,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::{
     arch,
-    stack::{DEFAULT_SIZE, Stack},
+    stack::{self, DEFAULT_SIZE, Stack},
     suspender::{Outcome, Phase, Suspender, receive},
 };
 
@@ -202,6 +202,7 @@ impl<Input, Yield, Return> Coroutine<Input, Yield, Return> {
     where
         Body: FnOnce(&Suspender<Input, Yield>, Input) -> Return,
     {
+        stack::prepare_thread();
         let link = if size_of::<Top<Body, Input, Yield>>() <= LARGEST_TOP {
             place(&stack, body)
         } else {

@@ -13,8 +13,10 @@
 //!   call chain has touched, plus page tables.
 //! - *Size classes.* Slots are powers of two from [`MIN_SIZE`] to [`MAX_SIZE`]; each size has
 //!   slabs and a free list of its own.
-//! - *Guards.* The lowest page of a slot is inaccessible: running off the end of a stack raises
-//!   SIGSEGV and corrupts nothing. Where the kernel knows light guards (Linux 6.13,
+//! - *Guards.* The lowest page of a slot is inaccessible: running off the end of a stack corrupts
+//!   nothing, but ends the process with a message that names who it was, as for threads. A handler
+//!   for SIGSEGV and SIGBUS, installed with the first stack, sees to that; faults elsewhere go on to
+//!   the handler that was there before. Where the kernel knows light guards (Linux 6.13,
 //!   `MADV_GUARD_INSTALL`) they leave the mapping in one piece. Elsewhere `mprotect` splits it, and
 //!   the limit `vm.max_map_count` (65,530 by default) ends at about 32,000 stacks. [`guard_kind`]
 //!   says which it is. A guard is installed when its slot is first used, and stays.
@@ -22,16 +24,17 @@
 //!   busiest lines of many stacks don't compete for the same few cache sets.
 //! - *Never unmapped.* A stale pointer into a stack reaches a stack, never foreign memory.
 //!
-//! What it does not do: it does not grow stacks, does not say whose stack overflowed, and keeps no
-//! per-thread cache.
+//! What it does not do: it does not grow stacks, and keeps no per-thread cache.
 
 use core::ptr::NonNull;
 use std::io;
 
 mod guard;
+mod overflow;
 mod slab;
 
-pub use guard::{GuardKind, guard_kind};
+pub use guard::{GuardKind, guard_kind, set_guard_size};
+pub use overflow::{Describe, Line, Overflow, describe_overflows, prepare_thread};
 
 /// The size of a stack when nothing else is asked for: 256 KiB, guard page and colour included.
 ///
@@ -66,6 +69,30 @@ pub const MIN_SIZE: usize = 1 << slab::MIN_BITS;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub const MAX_SIZE: usize = 1 << slab::MAX_BITS;
+
+/// What a stack of `size` bytes will occupy: [`Stack::reserved`] of [`Stack::new`] with this size.
+///
+/// # Errors
+///
+/// [`InvalidInput`](io::ErrorKind::InvalidInput) if `size` is larger than [`MAX_SIZE`].
+///
+/// ```
+/// use bifilar_coroutine::stack::{MIN_SIZE, round_up};
+/// assert_eq!(round_up(0)?, MIN_SIZE);
+/// assert_eq!(round_up(100_000)?, 128 * 1024);
+/// assert!(round_up(usize::MAX).is_err());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn round_up(size: usize) -> io::Result<usize> {
+    if size > MAX_SIZE {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("a stack of {size} bytes: the largest possible is {MAX_SIZE}"),
+        ));
+    }
+    let least = MIN_SIZE.max(4 * guard::page_size()).max(2 * guard::size());
+    Ok(size.max(least).next_power_of_two())
+}
 
 /// One stack: the right to use its memory. Dropping it gives the memory back for reuse.
 ///
@@ -124,15 +151,7 @@ impl Stack {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn new(size: usize) -> io::Result<Stack> {
-        if size > MAX_SIZE {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("a stack of {size} bytes: the largest possible is {MAX_SIZE}"),
-            ));
-        }
-        let least = MIN_SIZE.max(4 * guard::page_size());
-        let bits = size.max(least).next_power_of_two().ilog2();
-        slab::take(bits)
+        slab::take(round_up(size)?.ilog2())
     }
 
     /// The address below which the stack begins; it grows downwards from here. 16-aligned.
@@ -146,8 +165,8 @@ impl Stack {
     /// The lowest usable address: the guard ends here.
     #[inline]
     pub fn limit(&self) -> NonNull<u8> {
-        // SAFETY: a slot is larger than a page, so this stays within it.
-        unsafe { self.slot.add(guard::page_size()) }
+        // SAFETY: a slot is larger than its guard, so this stays within it.
+        unsafe { self.slot.add(guard::size()) }
     }
 
     /// The usable bytes, from [`Stack::limit`] to [`Stack::top`].
@@ -183,7 +202,7 @@ impl Stack {
     /// running there.
     pub unsafe fn discard(&self) {
         let low = self.limit();
-        let length = self.reserved() - 2 * guard::page_size();
+        let length = self.reserved() - guard::size() - guard::page_size();
         // SAFETY: `low` and `length` name whole pages within this slot, above the guard, whose
         // content the caller gave up. The mapping is private and anonymous, so they read as zero.
         let result = unsafe { libc::madvise(low.as_ptr().cast(), length, libc::MADV_DONTNEED) };

@@ -163,47 +163,8 @@ fn a_hundred_thousand_at_once() {
     }
 }
 
-#[test]
-fn guards_end_the_process() {
-    fn recurse(n: u64) -> u64 {
-        let ballast = std::hint::black_box([n; 16]);
-        if n == u64::MAX { 0 } else { 1 + recurse(n + 1) + ballast[3] }
-    }
-    let case = match child::side() {
-        Side::Child(case) => case,
-        Side::Parent => {
-            for case in ["recursion", "large frame", "below the limit", "neighbour"] {
-                let output = child::run("guards_end_the_process", case);
-                assert_eq!(output.status.signal(), Some(libc::SIGSEGV), "{case}: {output:?}");
-            }
-            return;
-        }
-    };
-    // A neighbour on either side, so that what lies beyond the guard is accessible.
-    let stacks: Vec<_> = (0..3).map(|_| Stack::new(DEFAULT_SIZE).unwrap()).collect();
-    match &*case {
-        "recursion" => {
-            let mut coroutine: Coroutine<u64, (), u64> = Coroutine::new(|_, n| recurse(n));
-            coroutine.resume(0);
-        }
-        "large frame" => {
-            // Three times the stack in one frame: the compiler probes each page on the way.
-            let mut coroutine: Coroutine<u8, (), u8> = Coroutine::new(|_, n| {
-                let frame = std::hint::black_box([n; 3 * DEFAULT_SIZE]);
-                frame[1]
-            });
-            coroutine.resume(0);
-        }
-        // SAFETY: not sound at all; the guard is what is tested.
-        "below the limit" => unsafe { stacks[1].limit().sub(1).write_volatile(0) },
-        // SAFETY: as above: the lowest byte of the guard.
-        "neighbour" => unsafe { stacks[1].limit().sub(PAGE).write_volatile(0) },
-        _ => unreachable!(),
-    }
-}
-
 /// Kernels without light guards refuse them; so do all where memory is locked. Ends by SIGSEGV if
-/// the other kind of guard is in place.
+/// the other kind of guard is in place: the pointer is wild, and no stack has overflowed.
 #[test]
 fn without_light_guards_page_protection_guards() {
     let case = match child::side() {

@@ -21,7 +21,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::{Stack, guard};
+use super::{Stack, guard, overflow};
 
 /// 16 KiB: a guard, a topmost page, and something between them.
 pub(super) const MIN_BITS: u32 = 14;
@@ -102,8 +102,9 @@ impl Fresh {
     /// Puts a guard under the next slot, from a new slab if need be.
     fn take(&mut self, bits: u32) -> io::Result<Slot> {
         if self.left == 0 {
-            let bytes = self.next_slab.max(1 << bits);
-            self.slot = Slot { address: map(bytes)?, index: 0 };
+            let (address, bytes) = map_at_most(self.next_slab.max(1 << bits), 1 << bits)?;
+            overflow::note(address, bytes, bits);
+            self.slot = Slot { address, index: 0 };
             self.left = (bytes >> bits) as u32;
             self.next_slab = (bytes * 2).min(LARGEST_SLAB);
         }
@@ -117,7 +118,19 @@ impl Fresh {
     }
 }
 
-/// Reserves address space for a slab.
+/// Reserves address space for a slab of `bytes`, or of less where the system refuses that much
+/// (`RLIMIT_AS`, strict overcommit), down to one slot.
+fn map_at_most(mut bytes: usize, slot: usize) -> io::Result<(NonNull<u8>, usize)> {
+    loop {
+        match map(bytes) {
+            Ok(address) => return Ok((address, bytes)),
+            Err(_) if bytes > slot => bytes /= 2,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Reserves address space.
 fn map(bytes: usize) -> io::Result<NonNull<u8>> {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
