@@ -97,7 +97,7 @@ pub use bifilar_macros::{main, test};
 pub use blocking::unblock;
 pub use cell::{Id, JoinError, JoinHandle, TaskKind};
 pub use runtime::{Builder, EnterGuard, Handle, LocalRuntime, Runtime, block_on, run};
-pub use wait::{Wait, WaitIter, WaitIterator};
+pub use wait::{Wait, WaitIter, WaitIterator, shield, until};
 
 /// The traits of this crate, to be imported with a star: `use bifilar::prelude::*;`.
 ///

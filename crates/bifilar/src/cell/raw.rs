@@ -294,7 +294,8 @@ impl<F: Future, S: Schedule> Cell<F, S> {
 
 impl Header {
     fn join_error(&self, payload: Box<dyn Any + Send>) -> JoinError {
-        if payload.is::<CancelUnwind>() {
+        // A region's unwinding comes here if user code has kept the payload and raised it later.
+        if payload.is::<CancelUnwind>() || payload.is::<context::RegionUnwind>() {
             JoinError::cancelled(self.meta.id)
         } else {
             JoinError::panicked(self.meta.id, payload)

@@ -14,6 +14,7 @@
 use super::Remote;
 use crate::{
     cell::{Kind, Link},
+    context::Regions,
     wait::EventCount,
 };
 use bifilar_coroutine::{raw::Suspended, stack::Stack};
@@ -37,9 +38,11 @@ pub(super) struct StackHeader {
     /// Where it is suspended. For the owner's thread alone.
     pub suspended: Cell<Option<Suspended>>,
     pub stack: Stack,
+    /// For the owner's thread alone.
+    pub regions: Regions,
 }
 
-// SAFETY: `suspended` is touched by the owner's thread alone; all else is atomic or immutable.
+// SAFETY: `suspended` and `regions` are touched by the owner's thread alone; all else is atomic or immutable.
 unsafe impl Sync for StackHeader {}
 // SAFETY: a header moves between workers through the pool only, while nothing stands on its stack.
 unsafe impl Send for StackHeader {}
@@ -69,6 +72,7 @@ impl StackHeader {
             owner: AtomicPtr::new(ptr::null_mut()),
             suspended: Cell::new(None),
             stack: Stack::new(class)?,
+            regions: Regions::new(),
         };
         Ok(Box::leak(Box::new(header)))
     }

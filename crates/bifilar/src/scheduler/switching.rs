@@ -19,7 +19,7 @@
 use super::{Run, stack::StackHeader, worker::Worker};
 use crate::{
     cell::{Header, TaskRef},
-    context::{self, BUDGET, Seen, Suspend},
+    context::{self, BUDGET, Regions, Seen, Suspend},
     primitives::Ordering,
 };
 use bifilar_coroutine::raw::{self, Suspended};
@@ -81,6 +81,15 @@ impl Suspend for StackHeader {
 
     fn address(&'static self) -> *mut () {
         ptr::from_ref(self).cast_mut().cast()
+    }
+
+    fn regions(&'static self) -> &'static Regions {
+        &self.regions
+    }
+
+    fn contains(&self, address: *const ()) -> bool {
+        let top = self.stack.top().as_ptr().addr();
+        (top - self.stack.size()..top).contains(&address.addr())
     }
 }
 

@@ -11,5 +11,5 @@ mod wheel;
 
 pub use interval::{Interval, interval, interval_at};
 pub use sleep::{Sleep, sleep, sleep_until};
-pub use timeout::{Elapsed, Timeout, timeout, timeout_at};
+pub use timeout::{Elapsed, Timeout, timeout, timeout_at, with_deadline, with_deadline_at};
 pub(crate) use timers::Timers;

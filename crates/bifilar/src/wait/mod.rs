@@ -3,7 +3,7 @@
 //! ```text
 //!            ┌─ poll ──► Ready ─────────────────────────────► the value
 //!   observe ─┤
-//!            └─ poll ──► Pending ─► cancelled? ─► unwind
+//!            └─ poll ──► Pending ─► interrupted? ─► unwind
 //!                  ▲                    │ no
 //!                  │                    ▼
 //!                  └── resumed ◄── suspend the stack (on a worker)
@@ -18,16 +18,19 @@
 
 mod event_count;
 mod iter;
+mod region;
 mod thread;
 
 pub(crate) use event_count::EventCount;
 pub use iter::{WaitIter, WaitIterator};
+pub use region::{shield, until};
 
 use crate::{
     cell::CancelUnwind,
-    context::{self, Suspend},
+    context::{self, Interruption, Suspend},
 };
 use std::{
+    any::Any,
     future::{Future, IntoFuture},
     panic::resume_unwind,
     pin::{Pin, pin},
@@ -52,6 +55,9 @@ pub trait Wait: IntoFuture {
     /// When the task is cancelled ([`JoinHandle::cancel`](crate::JoinHandle::cancel)) and the
     /// future isn't ready, it is dropped and the stack unwinds from here, running destructors.
     /// Destructors may wait: nothing unwinds out of a `wait` while its task is already unwinding.
+    /// The same happens, up to the edge of the region, when a
+    /// [deadline](crate::time::with_deadline) passes or another [`until`](crate::until) is ready.
+    /// Inside [`shield`](crate::shield) neither does.
     ///
     /// # Panics
     /// If the future panics. A future that needs a reactor (a socket, a timer) panics or fails
@@ -94,17 +100,17 @@ fn on_stack<F: Future>(stack: &'static dyn Suspend, mut future: Pin<&mut F>) -> 
     let mut cx = Context::from_waker(&waker);
     // Nobody starts to unwind within this call, whatever others of this thread do meanwhile.
     let clean = !std::thread::panicking();
+    // A fiber that always finds something ready lets others run all the same, and can be interrupted.
+    if !context::spend() {
+        unwind_if_interrupted(stack, &mut cx, clean);
+        stack.yield_now();
+    }
     loop {
         let seen = stack.observe();
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-            // A future of foreign make doesn't know our budget: spend for it here, so that a fiber
-            // that always finds something ready lets others run all the same.
-            if !context::spend() {
-                stack.yield_now();
-            }
             return output;
         }
-        unwind_if_cancelled(stack, clean);
+        unwind_if_interrupted(stack, &mut cx, clean);
         stack.suspend(seen);
     }
 }
@@ -113,31 +119,39 @@ fn on_stack<F: Future>(stack: &'static dyn Suspend, mut future: Pin<&mut F>) -> 
 pub(crate) fn yield_stack() {
     match current_stack() {
         Some(stack) => {
-            unwind_if_cancelled(stack, !std::thread::panicking());
+            let waker = stack.waker();
+            let clean = !std::thread::panicking();
+            unwind_if_interrupted(stack, &mut Context::from_waker(&waker), clean);
             stack.yield_now();
         }
         None => std::thread::yield_now(),
     }
 }
 
-/// Unwinds if the current task has been cancelled and nothing holds that off.
+/// Unwinds if something interrupts the code that waits here: a region that has come to its end, or
+/// the cancellation of the task.
 ///
 /// A cancel that comes after this look finds the stack that was noted here and notifies it, and then
-/// `suspend` doesn't sleep, since `seen` is older.
+/// `suspend` doesn't sleep, since `seen` is older. The future of a region notifies it as any other.
 #[inline]
-fn unwind_if_cancelled(stack: &'static dyn Suspend, clean: bool) {
-    let Some(task) = context::with(|context| context.task.get()) else { return };
-    // SAFETY: the task being polled is alive.
-    let cancelled = unsafe { task.as_ref() }.note_stack(stack.address());
-    if cancelled && context::with(|context| context.shields.get() == 0) {
-        raise_cancellation(stack, clean);
+fn unwind_if_interrupted(stack: &'static dyn Suspend, cx: &mut Context<'_>, clean: bool) {
+    match stack.regions().interrupted(cx, |address| stack.contains(address)) {
+        Interruption::Unwind(region) => interrupt(stack, clean, Box::new(region)),
+        Interruption::Shielded => {}
+        Interruption::AskTheTask => {
+            let Some(task) = context::with(|context| context.task.get()) else { return };
+            // SAFETY: the task being polled is alive.
+            if unsafe { task.as_ref() }.note_stack(stack.address()) {
+                interrupt(stack, clean, Box::new(CancelUnwind));
+            }
+        }
     }
 }
 
 #[cold]
-fn raise_cancellation(stack: &'static dyn Suspend, clean: bool) {
+fn interrupt(stack: &'static dyn Suspend, clean: bool, payload: Box<dyn Any + Send>) {
     if cfg!(panic = "abort") {
-        // Stacks can't be unwound; the cancellation takes effect at the next `.await`.
+        // Stacks can't be unwound; the interruption takes effect at the next `.await`.
         return;
     }
     if !clean && std::thread::panicking() {
@@ -149,6 +163,6 @@ fn raise_cancellation(stack: &'static dyn Suspend, clean: bool) {
     }
     // A loop that catches this and waits again, for ever, shall not have the worker for itself.
     stack.yield_now();
-    // Not a panic: the hook prints nothing. The task's base tells it by its type.
-    resume_unwind(Box::new(CancelUnwind));
+    // Not a panic: the hook prints nothing. Who ends the unwinding tells it by its type.
+    resume_unwind(payload);
 }

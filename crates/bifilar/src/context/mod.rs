@@ -8,10 +8,13 @@
 //! | `runtime` | `Handle::enter` and threads of the blocking pool; saved | the runtime for code outside of workers |
 //! | `reactor` | the scheduler with `worker`, and `Handle::enter` | where sockets and timers are registered |
 //! | `budget` | the scheduler before a poll and at each arrival | ready operations left before others must have a turn |
-//! | `shields` | `shielded`; saved | how many regions hold cancellation off |
 //!
 //! Pointers to what stands higher in the crate are kept untyped here; the module that sets one is
-//! the only one that reads it.
+//! the only one that reads it. What may interrupt a wait is kept beside the stack: [`region`].
+
+mod region;
+
+pub(crate) use region::{Interruption, RegionUnwind, Regions, shielded, until};
 
 use crate::cell::TaskRef;
 use std::{
@@ -40,6 +43,10 @@ pub(crate) trait Suspend {
     fn notify_when_not_panicking(&'static self);
     /// Where `JoinHandle::cancel` finds this stack: what `Schedule::interrupt` takes.
     fn address(&'static self) -> *mut ();
+    /// What may interrupt the waits of this stack.
+    fn regions(&'static self) -> &'static Regions;
+    /// Whether this is an address on the stack.
+    fn contains(&self, address: *const ()) -> bool;
 }
 
 /// How often a stack had been notified when `observe` was called.
@@ -53,7 +60,6 @@ pub(crate) struct Context {
     pub runtime: Cell<*const ()>,
     pub reactor: Cell<*const ()>,
     pub budget: Cell<u32>,
-    pub shields: Cell<u32>,
 }
 
 thread_local! {
@@ -65,7 +71,6 @@ thread_local! {
             runtime: Cell::new(ptr::null()),
             reactor: Cell::new(ptr::null()),
             budget: Cell::new(BUDGET),
-            shields: Cell::new(0),
         }
     };
 }
@@ -81,37 +86,23 @@ pub(crate) fn with<R>(f: impl FnOnce(&Context) -> R) -> R {
 pub(crate) struct Saved {
     task: Option<TaskRef>,
     runtime: *const (),
-    shields: u32,
 }
 
 impl Context {
     pub fn save(&self) -> Saved {
-        Saved {
-            task: self.task.take(),
-            runtime: self.runtime.replace(ptr::null()),
-            shields: self.shields.replace(0),
-        }
+        Saved { task: self.task.take(), runtime: self.runtime.replace(ptr::null()) }
     }
 
     pub fn restore(&self, saved: Saved) {
         self.task.set(saved.task);
         self.runtime.set(saved.runtime);
-        self.shields.set(saved.shields);
         self.budget.set(BUDGET);
     }
 }
 
-/// Runs `f` with cancellation held off: a `wait` inside doesn't unwind.
-pub(crate) fn shielded<R>(f: impl FnOnce() -> R) -> R {
-    struct Lower;
-    impl Drop for Lower {
-        fn drop(&mut self) {
-            with(|context| context.shields.set(context.shields.get() - 1));
-        }
-    }
-    with(|context| context.shields.set(context.shields.get() + 1));
-    let _lower = Lower;
-    f()
+/// The regions for code on this thread: those of its stack, or its own.
+pub(crate) fn regions() -> *const Regions {
+    region::current()
 }
 
 /// Spends one ready operation. `false`: the budget is used up.
