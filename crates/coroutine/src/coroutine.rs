@@ -259,6 +259,28 @@ impl<Input, Yield, Return> Coroutine<Input, Yield, Return> {
         self.link().phase() == Phase::Finished
     }
 
+    /// How many bytes of its stack the coroutine has used so far, if the stack was clean when it was
+    /// made: see [`Stack::clear`] and [`Stack::depth`].
+    ///
+    /// ```
+    /// use bifilar_coroutine::{Coroutine, stack::Stack};
+    ///
+    /// let stack = Stack::new(256 * 1024)?;
+    /// // SAFETY: nothing runs on it yet.
+    /// unsafe { stack.clear() };
+    /// let mut coroutine: Coroutine<u8, (), u8> = Coroutine::with_stack(stack, |_, n| {
+    ///     std::hint::black_box([n; 100_000]).iter().fold(0, |sum, n| sum ^ n)
+    /// });
+    /// assert!(coroutine.stack_depth() < 1_000);
+    /// coroutine.resume(7);
+    /// assert!(coroutine.stack_depth() > 100_000);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn stack_depth(&self) -> usize {
+        // SAFETY: the coroutine and its stack are bound to this thread.
+        unsafe { self.stack.depth() }
+    }
+
     /// Whether the body has begun, and has not ended: frames stand on the stack.
     pub(crate) fn is_suspended(&self) -> bool {
         self.link().phase() == Phase::Started

@@ -31,6 +31,7 @@ use std::io;
 
 mod guard;
 mod overflow;
+mod resident;
 mod slab;
 
 pub use guard::{GuardKind, guard_kind, set_guard_size};
@@ -208,6 +209,49 @@ impl Stack {
         let result = unsafe { libc::madvise(low.as_ptr().cast(), length, libc::MADV_DONTNEED) };
         // Fails only for memory locked by mlockall, which then simply stays.
         let _ = result;
+    }
+
+    /// Makes the whole stack read as zero, so that [`depth`](Stack::depth) can say later how much of
+    /// it was used since.
+    ///
+    /// # Safety
+    ///
+    /// Nothing needs the content of the stack: no execution is suspended or running there.
+    pub unsafe fn clear(&self) {
+        let low = self.limit();
+        let length = self.reserved() - guard::size();
+        // SAFETY: as in `discard`, all pages this time.
+        if unsafe { libc::madvise(low.as_ptr().cast(), length, libc::MADV_DONTNEED) } != 0 {
+            // Locked memory stays, so it is written.
+            for page in resident::pages(low, length) {
+                // SAFETY: a page of this slot above the guard, whose content the caller gave up.
+                unsafe { page.write_bytes(0, guard::page_size()) };
+            }
+        }
+    }
+
+    /// How many bytes of the stack have been used since it was [cleared](Stack::clear): from the top
+    /// to the lowest word that isn't zero.
+    ///
+    /// A frame below the last call, of which only zeroes were written, doesn't count; nor does what
+    /// the system has swapped out. A stack that was never cleared tells of earlier users, too.
+    /// [`Coroutine::stack_depth`](crate::Coroutine::stack_depth) has an example.
+    ///
+    /// # Safety
+    ///
+    /// No other thread runs on the stack meanwhile.
+    pub unsafe fn depth(&self) -> usize {
+        let (low, length) = (self.limit(), self.reserved() - guard::size());
+        let words = guard::page_size() / size_of::<usize>();
+        let lowest = resident::pages(low, length).find_map(|page| {
+            (0..words).map(|word| page.as_ptr().cast::<usize>().wrapping_add(word)).find(|word| {
+                // SAFETY: a word of a page of this slot above the guard. Volatile, since the frames
+                // of this very thread may stand there.
+                let word = unsafe { word.read_volatile() };
+                word != 0
+            })
+        });
+        lowest.map_or(0, |word| self.top().as_ptr().addr().saturating_sub(word.addr()))
     }
 }
 

@@ -48,6 +48,10 @@ impl<T> JoinHandle<T> {
         JoinHandle { task, output: PhantomData }
     }
 
+    pub(crate) fn task_ref(&self) -> TaskRef {
+        self.task
+    }
+
     fn header(&self) -> &Header {
         // SAFETY: this handle owns a reference.
         unsafe { self.task.as_ref() }

@@ -3,8 +3,9 @@
 //! The worker outlives single drives: between two calls of `block_on` on a current-thread runtime
 //! its tasks and suspended stacks stand still.
 
-use super::{Birth, Shared, switching::run_on_stacks, worker::Worker};
+use super::{Birth, Shared, stack::StackHeader, switching::run_on_stacks, worker::Worker};
 use crate::{context, primitives::Ordering, reactor, wait::Wait};
+use bifilar_coroutine::stack;
 use std::{
     future::Future,
     io,
@@ -24,13 +25,29 @@ pub(crate) struct Driver {
     not_send: PhantomData<*const ()>,
 }
 
-impl Driver {
+/// What a worker begins on, taken before its thread is started, so that it is the one who starts the
+/// runtime who learns that there is no memory.
+pub(crate) struct FirstStack(&'static StackHeader);
+
+impl FirstStack {
     /// # Errors
-    /// When the system has no memory for its first stack.
-    pub fn new(shared: Arc<Shared>, index: usize) -> io::Result<Self> {
+    /// When the system has no memory for it.
+    pub fn take(shared: &Shared) -> io::Result<Self> {
+        StackHeader::take(shared.config.stack_class).map(FirstStack)
+    }
+}
+
+impl Drop for FirstStack {
+    fn drop(&mut self) {
+        self.0.give_back();
+    }
+}
+
+impl Driver {
+    pub fn new(shared: Arc<Shared>, index: usize, first: FirstStack) -> Self {
         let worker = Worker::new(shared, index);
-        worker.keep_a_spare()?;
-        Ok(Driver { worker: ManuallyDrop::new(Box::new(worker)), not_send: PhantomData })
+        worker.spare.borrow_mut().push(ManuallyDrop::new(first).0);
+        Driver { worker: ManuallyDrop::new(Box::new(worker)), not_send: PhantomData }
     }
 
     pub fn shared(&self) -> &Arc<Shared> {
@@ -88,6 +105,7 @@ impl Driver {
     }
 
     fn enter(&self) -> Entered {
+        stack::prepare_thread();
         let reactor = self.shared().remotes[self.index()].reactor.clone();
         let worker = context::with(|context| context.worker.replace(self.address()));
         self.worker.outer.set(worker.cast());

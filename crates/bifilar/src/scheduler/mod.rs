@@ -32,15 +32,16 @@ mod drive;
 mod idle;
 mod inbox;
 mod monitor;
+mod overflow;
 mod queue;
 mod ring;
 mod stack;
 mod switching;
 mod worker;
 
-pub(crate) use drive::Driver;
+pub(crate) use drive::{Driver, FirstStack};
 pub(crate) use monitor::monitor;
-pub(crate) use stack::class;
+pub(crate) use switching::measure_stack;
 
 use crate::{
     cell::{self, Extra, Header, JoinHandle, Link, Meta, Registry, Schedule, TaskKind, TaskRef},
@@ -110,6 +111,7 @@ unsafe impl Sync for Remote {}
 
 impl Shared {
     pub fn new(config: Config) -> io::Result<Arc<Self>> {
+        bifilar_coroutine::stack::describe_overflows(overflow::describe);
         let reactors: Vec<_> =
             (0..config.workers).map(|_| Reactor::new().map(Arc::new)).collect::<io::Result<_>>()?;
         Ok(Arc::new_cyclic(|shared| Shared {

@@ -54,13 +54,8 @@ static POOL: [Mutex<Vec<&'static StackHeader>>; usize::BITS as usize] =
 /// As many stacks of each size keep their pages in the pool; more give them back.
 const WARM: usize = 64;
 
-/// The size class for a wish of `size` bytes: what `Stack::reserved` will say.
-pub(crate) fn class(size: usize) -> usize {
-    size.max(bifilar_coroutine::stack::MIN_SIZE).next_power_of_two()
-}
-
 impl StackHeader {
-    /// A stack of this class, used or new.
+    /// A stack of this class (what `stack::round_up` makes of a size), used or new.
     pub fn take(class: usize) -> io::Result<&'static StackHeader> {
         let pooled = POOL[class.ilog2() as usize].lock().unwrap().pop();
         if let Some(header) = pooled {

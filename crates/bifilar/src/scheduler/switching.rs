@@ -177,6 +177,10 @@ impl Worker {
     }
 
     fn run_loop(&self, here: &'static StackHeader) -> ! {
+        // What this stack was taken for.
+        if let Some(task) = self.first.take() {
+            self.run_task(task);
+        }
         loop {
             match self.next() {
                 Some(Run::Task(task)) => match self.stack_for(task, here) {
@@ -203,27 +207,37 @@ impl Worker {
         }
     }
 
-    /// Another stack to run this task on, if it asks for another class than this one's.
+    /// Another stack to run this task on, if it asks for another class than this one's, or for one
+    /// that is clean.
     fn stack_for(&self, task: TaskRef, here: &'static StackHeader) -> Option<&'static StackHeader> {
         // SAFETY: it was queued, so it is alive.
-        let wish = unsafe { task.as_ref() }.meta.stack_class();
+        let meta = &unsafe { task.as_ref() }.meta;
+        let (wish, measured) = (meta.stack_class(), meta.is_stack_measured());
         let class = wish.unwrap_or(self.shared.config.stack_class);
-        if class == here.class() {
+        if class == here.class() && !measured {
             return None;
         }
         if wish.is_none()
+            && !measured
             && let Some(spare) = self.spare.borrow_mut().pop()
         {
             return Some(spare);
         }
         match StackHeader::take(class) {
-            Ok(stack) => Some(stack),
+            Ok(stack) => {
+                if measured {
+                    // SAFETY: nobody stands on a stack from the pool.
+                    unsafe { stack.stack.clear() };
+                }
+                Some(stack)
+            }
             Err(error) => {
-                // On a smaller stack it might run off the end. It is dropped here, and who joins is
-                // told that it was cancelled.
-                tracing::error!(%error, size = class, "no memory for a task's stack: cancelled");
+                // On a smaller stack it might run off the end. It is dropped here, as if it had
+                // panicked at its beginning.
+                let reason = format!("cannot start: no stack of {class} bytes: {error}");
+                tracing::error!(task = %meta.id, "{reason}");
                 // SAFETY: it was queued, so it is alive.
-                unsafe { Header::cancel(task) };
+                unsafe { Header::refuse(task, reason) };
                 None
             }
         }
@@ -242,6 +256,16 @@ impl Worker {
         // next task's.
         super::leave_runtime(ptr::null());
     }
+}
+
+/// How deep the stack that this runs on has been used since the task on it began, if that was asked
+/// for, in bytes; and the size of the stack.
+pub(crate) fn measure_stack() -> Option<(usize, usize)> {
+    let stack = context::with(|context| context.stack.get())?;
+    // SAFETY: the address is that of a stack header, and those live for ever.
+    let header = unsafe { &*stack.address().cast::<StackHeader>() };
+    // SAFETY: this thread stands on it, so no other does.
+    Some((unsafe { header.stack.depth() }, header.class()))
 }
 
 /// Where a suspended stack goes on.
@@ -266,7 +290,7 @@ fn without_a_spare(error: &io::Error) {
         // instead: `wait` polls again.
         std::thread::yield_now();
     } else {
-        panic!("cannot wait: no memory for another stack: {error}");
+        panic!("cannot wait: no other stack for the worker to go on with: {error}");
     }
 }
 

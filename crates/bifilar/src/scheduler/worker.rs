@@ -52,7 +52,7 @@ pub(super) struct Worker {
     pub spare: RefCell<Vec<&'static StackHeader>>,
     /// A stack that was just left for ever, and could not be given back while it was stood on.
     pub retired: Cell<Option<&'static StackHeader>>,
-    /// A task that needs another class of stack: the first thing a new loop stack runs.
+    /// A task that needs a stack of its own: the first thing a new loop stack runs.
     pub first: Cell<Option<TaskRef>>,
     /// Cancelled stacks that can't unwind while another one of this thread does.
     pub deferred: RefCell<Vec<&'static StackHeader>>,
@@ -115,9 +115,6 @@ impl Worker {
 
     /// What to run next; waits for it. `None`: go back to the native stack.
     pub fn next(&self) -> Option<Run> {
-        if let Some(task) = self.first.take() {
-            return Some(Run::Task(task));
-        }
         loop {
             let tick = self.tick.get().wrapping_add(1);
             self.tick.set(tick);

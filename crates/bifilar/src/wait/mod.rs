@@ -60,7 +60,8 @@ pub trait Wait: IntoFuture {
     /// Inside [`shield`](crate::shield) neither does.
     ///
     /// # Panics
-    /// If the future panics. A future that needs a reactor (a socket, a timer) panics or fails
+    /// If the future panics. If the system has no memory for a stack on which the worker would go on
+    /// meanwhile: with its reason, in this task only. A future that needs a reactor (a socket, a timer) panics or fails
     /// outside of a runtime, and its message says so.
     ///
     /// ```
