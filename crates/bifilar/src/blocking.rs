@@ -7,13 +7,12 @@
 
 use crate::{
     cell::{self, Fifo, Header, Id, JoinHandle, Link, Meta, Schedule, TaskKind, TaskRef},
-    context,
-    scheduler::{self, Shared},
+    context::{self, Bound},
+    scheduler::{self, Birth, Shared},
 };
 use std::{
     future::Future,
     io,
-    panic::Location,
     pin::Pin,
     sync::{Arc, Condvar, Mutex, MutexGuard, Weak},
     task::{Context, Poll},
@@ -55,13 +54,14 @@ where
 {
     let shared = scheduler::expect_current();
     let pool = pool_of(&shared);
+    let birth = Birth::new(TaskKind::Blocking);
     let meta = Meta {
         id: Id::next(),
-        kind: TaskKind::Blocking,
+        kind: birth.kind,
         pinned: None,
         shard: 0,
-        location: Location::caller(),
-        extra: None,
+        location: birth.location,
+        extra: birth.extra,
     };
     let (task, handle) = cell::new::<_, Pooled>(Call(Some(f)), std::ptr::null(), meta);
     if let Err(error) = pool.push(task) {
@@ -181,6 +181,8 @@ impl Pool {
     fn run(&self, task: TaskRef) {
         let _entered = self.shared.upgrade().map(scheduler::enter);
         context::with(|context| context.task.set(Some(task)));
+        // SAFETY: it came from the queue, so it is alive.
+        let _bound = Bound::new(unsafe { task.as_ref() }.meta.locals());
         // SAFETY: it came from the queue, which gives the right to its one poll; the closure is
         // `Send`.
         unsafe { Header::poll(task) };

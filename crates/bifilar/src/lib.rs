@@ -94,6 +94,7 @@ mod primitives;
 mod reactor;
 mod runtime;
 mod scheduler;
+mod scope;
 pub mod sync;
 pub mod task;
 pub mod time;
@@ -103,6 +104,7 @@ pub use bifilar_macros::{main, test};
 pub use blocking::unblock;
 pub use cell::{Id, JoinError, JoinHandle, TaskKind};
 pub use runtime::{Builder, EnterGuard, Handle, LocalRuntime, Runtime, block_on, run};
+pub use scope::{Scope, ScopedJoinHandle, TryScope, scope, try_scope};
 pub use wait::{Wait, WaitIter, WaitIterator, shield, until};
 
 /// The traits of this crate, to be imported with a star: `use bifilar::prelude::*;`.

@@ -7,6 +7,7 @@ use super::{
     registry,
     state::State,
 };
+use crate::context::Bindings;
 use crate::primitives::{AtomicPtr, Ordering, UnsafeCell, fence};
 use std::{
     fmt,
@@ -57,7 +58,7 @@ pub(crate) struct Meta {
 }
 
 /// See [`Meta::extra`].
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Extra {
     pub name: Option<Box<str>>,
     /// The size class of the stack it asked for; `None` takes the runtime's default.
@@ -68,11 +69,17 @@ pub(crate) struct Extra {
     pub stack_depth: AtomicUsize,
     /// Why it could not be started.
     pub refused: OnceLock<String>,
+    /// The task-locals that were bound where it was spawned.
+    pub locals: Bindings,
 }
 
 impl Meta {
     pub fn name(&self) -> Option<&str> {
         self.extra.as_ref()?.name.as_deref()
+    }
+
+    pub fn locals(&self) -> Bindings {
+        self.extra.as_ref()?.locals.clone()
     }
 
     pub fn stack_class(&self) -> Option<usize> {

@@ -1,6 +1,9 @@
 //! Waiting for the end of a task: `JoinHandle`, and what it may find.
 
-use super::header::{Header, Id, TaskRef};
+use super::{
+    header::{Header, Id, TaskRef},
+    task::Task,
+};
 use std::{
     any::Any,
     fmt,
@@ -48,10 +51,6 @@ impl<T> JoinHandle<T> {
         JoinHandle { task, output: PhantomData }
     }
 
-    pub(crate) fn task_ref(&self) -> TaskRef {
-        self.task
-    }
-
     fn header(&self) -> &Header {
         // SAFETY: this handle owns a reference.
         unsafe { self.task.as_ref() }
@@ -94,6 +93,12 @@ impl<T> JoinHandle<T> {
     /// ```
     pub fn is_finished(&self) -> bool {
         self.header().state.is_complete()
+    }
+
+    /// What is known of the task, to be passed around: [`Task`] can be cloned, and can cancel.
+    pub fn task(&self) -> Task {
+        // SAFETY: this handle owns a reference.
+        unsafe { Task::from_ref(self.task) }
     }
 
     /// The number of the task.

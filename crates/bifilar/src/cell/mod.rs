@@ -34,6 +34,7 @@ mod loom_models;
 mod raw;
 mod registry;
 mod state;
+mod task;
 mod waker;
 
 pub(crate) use header::{Extra, Header, Meta, TaskRef};
@@ -43,3 +44,4 @@ pub use join::{JoinError, JoinHandle};
 pub(crate) use link::{Fifo, Kind, Link};
 pub(crate) use raw::{Schedule, new};
 pub(crate) use registry::Registry;
+pub use task::Task;

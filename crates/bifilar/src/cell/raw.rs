@@ -307,7 +307,7 @@ impl<F: Future, S: Schedule> Cell<F, S> {
 }
 
 impl Header {
-    fn join_error(&self, payload: Box<dyn Any + Send>) -> JoinError {
+    pub(super) fn join_error(&self, payload: Box<dyn Any + Send>) -> JoinError {
         // A region's unwinding comes here if user code has kept the payload and raised it later.
         if payload.is::<CancelUnwind>() || payload.is::<context::RegionUnwind>() {
             JoinError::cancelled(self.meta.id)

@@ -7,13 +7,17 @@
 //! | `task` | the scheduler around a poll; saved over suspensions | the task being polled |
 //! | `runtime` | `Handle::enter` and threads of the blocking pool; saved | the runtime for code outside of workers |
 //! | `reactor` | the scheduler with `worker`, and `Handle::enter` | where sockets and timers are registered |
+//! | `locals` | binding a task-local, the scheduler around a poll; saved | what is bound: [`local`] |
 //! | `budget` | the scheduler before a poll and at each arrival | ready operations left before others must have a turn |
 //!
 //! Pointers to what stands higher in the crate are kept untyped here; the module that sets one is
 //! the only one that reads it. What may interrupt a wait is kept beside the stack: [`region`].
 
+mod local;
 mod region;
 
+pub(crate) use local::{Bindings, Bound, bindings};
+pub use local::{BoundFuture, Local};
 pub(crate) use region::{Interruption, RegionUnwind, Regions, shielded, until};
 
 use crate::cell::TaskRef;
@@ -59,6 +63,7 @@ pub(crate) struct Context {
     pub task: Cell<Option<TaskRef>>,
     pub runtime: Cell<*const ()>,
     pub reactor: Cell<*const ()>,
+    pub locals: local::Place,
     pub budget: Cell<u32>,
 }
 
@@ -70,6 +75,7 @@ thread_local! {
             task: Cell::new(None),
             runtime: Cell::new(ptr::null()),
             reactor: Cell::new(ptr::null()),
+            locals: local::Place::new(),
             budget: Cell::new(BUDGET),
         }
     };
@@ -86,16 +92,22 @@ pub(crate) fn with<R>(f: impl FnOnce(&Context) -> R) -> R {
 pub(crate) struct Saved {
     task: Option<TaskRef>,
     runtime: *const (),
+    locals: Bindings,
 }
 
 impl Context {
     pub fn save(&self) -> Saved {
-        Saved { task: self.task.take(), runtime: self.runtime.replace(ptr::null()) }
+        Saved {
+            task: self.task.take(),
+            runtime: self.runtime.replace(ptr::null()),
+            locals: self.locals.replace(None),
+        }
     }
 
     pub fn restore(&self, saved: Saved) {
         self.task.set(saved.task);
         self.runtime.set(saved.runtime);
+        drop(self.locals.replace(saved.locals));
         self.budget.set(BUDGET);
     }
 }

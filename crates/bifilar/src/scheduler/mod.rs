@@ -171,11 +171,29 @@ impl Shared {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
+        // SAFETY: nothing is borrowed.
+        unsafe { self.spawn_borrowing(future, birth) }
+    }
+
+    /// Spawns a task that any worker may run, and that may borrow.
+    ///
+    /// # Safety
+    /// What the future borrows lives as long as the task is not complete; what the output borrows, as
+    /// long as that isn't joined.
+    pub unsafe fn spawn_borrowing<F>(
+        self: &Arc<Self>,
+        future: F,
+        birth: Birth,
+    ) -> JoinHandle<F::Output>
+    where
+        F: Future + Send,
+        F::Output: Send,
+    {
         let here = Worker::with_current(|worker| {
             worker.filter(|worker| Arc::ptr_eq(&worker.shared, self)).map(|worker| worker.index)
         });
         let shard = here.unwrap_or_else(|| self.deal());
-        // SAFETY: the future is `Send` and `'static`.
+        // SAFETY: the future is `Send`; the rest is the caller's promise.
         unsafe { self.spawn_unchecked(future, birth, None, shard) }
     }
 
@@ -400,13 +418,17 @@ pub(crate) fn spawn_local<F: Future + 'static>(future: F, birth: Birth) -> JoinH
 pub(crate) struct Birth {
     pub kind: TaskKind,
     pub location: &'static Location<'static>,
-    extra: Option<Box<Extra>>,
+    pub extra: Option<Box<Extra>>,
 }
 
 impl Birth {
     #[track_caller]
     pub fn new(kind: TaskKind) -> Self {
-        Birth { kind, location: Location::caller(), extra: None }
+        let mut birth = Birth { kind, location: Location::caller(), extra: None };
+        if let Some(bound) = context::bindings() {
+            birth.extra().locals = Some(bound);
+        }
+        birth
     }
 
     /// What few tasks have.

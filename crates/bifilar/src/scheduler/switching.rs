@@ -247,14 +247,17 @@ impl Worker {
         context::with(|context| {
             context.task.set(Some(task));
             context.budget.set(BUDGET);
+            // SAFETY: it came from a queue, so it is alive.
+            context.locals.replace(unsafe { task.as_ref() }.meta.locals());
         });
         // SAFETY: it came from a queue, which gives the right to one poll, and this worker may poll
         // what stands in its queues.
         unsafe { Header::poll(task) };
         context::with(|context| context.task.set(None));
         // A runtime that the task has entered, by a guard that it holds across an await, isn't the
-        // next task's.
+        // next task's. Nor is what it has bound.
         super::leave_runtime(ptr::null());
+        drop(context::with(|context| context.locals.replace(None)));
     }
 }
 
