@@ -102,7 +102,7 @@ impl Builder {
     /// As [`build`](Builder::build).
     pub fn build_local(self) -> io::Result<LocalRuntime> {
         let shared = self.shared(Some(1))?;
-        let first = super::first_stack(&shared)?;
+        let first = super::first_stacks(&shared)?;
         Ok(LocalRuntime { driver: Driver::new(shared, 0, first) })
     }
 

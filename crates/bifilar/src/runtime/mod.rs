@@ -21,7 +21,7 @@ use crate::{
     blocking,
     cell::{JoinHandle, TaskKind},
     fiber::Body,
-    scheduler::{self, Birth, Driver, FirstStack, Shared},
+    scheduler::{self, Birth, Driver, FirstStacks, Shared},
     wait::Wait,
 };
 use std::{
@@ -271,7 +271,7 @@ fn drive_to_end<F: Future>(
     mut birth: Birth,
 ) -> io::Result<F::Output> {
     birth.extra().name = Some("main".into());
-    let first = first_stack(&shared)?;
+    let first = first_stacks(&shared)?;
     let mut threads = Threads::start(&shared, 1)?;
     let driver = Driver::new(shared, 0, first);
     // The end comes before the panic goes on: no stack can be unwound on a thread that is unwinding.
@@ -282,8 +282,8 @@ fn drive_to_end<F: Future>(
     Ok(result.unwrap_or_else(|payload| resume_unwind(payload)))
 }
 
-fn first_stack(shared: &Shared) -> io::Result<FirstStack> {
-    FirstStack::take(shared).map_err(|error| {
+fn first_stacks(shared: &Shared) -> io::Result<FirstStacks> {
+    FirstStacks::take(shared).map_err(|error| {
         let size = shared.config.stack_class;
         io::Error::new(error.kind(), format!("no stack of {size} bytes for a worker: {error}"))
     })

@@ -1,6 +1,6 @@
 //! The threads of a runtime, workers and monitor: started together, joined together.
 
-use super::{SHUTDOWN_LIMIT, first_stack};
+use super::{SHUTDOWN_LIMIT, first_stacks};
 use crate::scheduler::{self, Driver, Shared};
 use std::{
     io,
@@ -30,7 +30,7 @@ impl Threads {
             })
         };
         let worker = |index: usize| {
-            let first = first_stack(shared)?;
+            let first = first_stacks(shared)?;
             let body = Box::new(move |shared| {
                 let driver = Driver::new(shared, index, first);
                 driver.run_until_finished(None);

@@ -27,26 +27,35 @@ pub(crate) struct Driver {
 
 /// What a worker begins on, taken before its thread is started, so that it is the one who starts the
 /// runtime who learns that there is no memory.
-pub(crate) struct FirstStack(&'static StackHeader);
+pub(crate) struct FirstStacks {
+    spare: &'static StackHeader,
+    reserve: &'static StackHeader,
+}
 
-impl FirstStack {
+impl FirstStacks {
     /// # Errors
     /// When the system has no memory for it.
     pub fn take(shared: &Shared) -> io::Result<Self> {
-        StackHeader::take(shared.config.stack_class).map(FirstStack)
+        let take = || StackHeader::take(shared.config.stack_class);
+        let spare = take()?;
+        let reserve = take().inspect_err(|_| spare.give_back())?;
+        Ok(FirstStacks { spare, reserve })
     }
 }
 
-impl Drop for FirstStack {
+impl Drop for FirstStacks {
     fn drop(&mut self) {
-        self.0.give_back();
+        self.spare.give_back();
+        self.reserve.give_back();
     }
 }
 
 impl Driver {
-    pub fn new(shared: Arc<Shared>, index: usize, first: FirstStack) -> Self {
+    pub fn new(shared: Arc<Shared>, index: usize, first: FirstStacks) -> Self {
         let worker = Worker::new(shared, index);
-        worker.spare.borrow_mut().push(ManuallyDrop::new(first).0);
+        let first = ManuallyDrop::new(first);
+        worker.spare.borrow_mut().push(first.spare);
+        worker.reserve.set(Some(first.reserve));
         Driver { worker: ManuallyDrop::new(Box::new(worker)), not_send: PhantomData }
     }
 
@@ -128,7 +137,7 @@ impl Drop for Driver {
         // Stacks that are still suspended refer to the worker: then it is never freed. Nor is its
         // runtime, of which it holds a reference.
         if self.shared().is_finished() {
-            for stack in self.worker.spare.take() {
+            for stack in self.worker.spare.take().into_iter().chain(self.worker.reserve.take()) {
                 stack.give_back();
             }
             // SAFETY: dropped once, here; no loop is left that could refer to it.

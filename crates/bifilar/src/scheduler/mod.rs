@@ -39,7 +39,7 @@ mod stack;
 mod switching;
 mod worker;
 
-pub(crate) use drive::{Driver, FirstStack};
+pub(crate) use drive::{Driver, FirstStacks};
 pub(crate) use monitor::monitor;
 pub(crate) use switching::measure_stack;
 

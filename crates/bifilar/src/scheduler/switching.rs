@@ -50,7 +50,7 @@ impl Suspend for StackHeader {
         Worker::with_current(|worker| {
             let worker = worker.expect("a stack runs on a worker");
             if let Err(error) = worker.keep_a_spare() {
-                return without_a_spare(&error);
+                return worker.without_a_spare(self, &error);
             }
             if !self.count.begin_wait(seen) {
                 worker.push_local(NonNull::from(&self.link));
@@ -62,11 +62,11 @@ impl Suspend for StackHeader {
     fn yield_now(&'static self) {
         Worker::with_current(|worker| {
             let worker = worker.expect("a stack runs on a worker");
-            // Without memory for another stack there is nobody to give way to.
-            if worker.keep_a_spare().is_ok() {
-                worker.push_local(NonNull::from(&self.link));
-                worker.leave(self);
+            if worker.keep_a_spare().is_err() {
+                return worker.give_way_to_stacks(self);
             }
+            worker.push_local(NonNull::from(&self.link));
+            worker.leave(self);
         });
     }
 
@@ -110,10 +110,39 @@ impl Worker {
     /// When the system has no memory for another stack.
     pub fn keep_a_spare(&self) -> io::Result<()> {
         if self.spare.borrow().is_empty() {
-            let stack = StackHeader::take(self.shared.config.stack_class)?;
+            let stack = StackHeader::take(self.shared.config.stack_class).or_else(|error| {
+                // What waits while it unwinds can't be told by another panic.
+                let reserve = if std::thread::panicking() { self.reserve.take() } else { None };
+                reserve.ok_or(error)
+            })?;
             self.spare.borrow_mut().push(stack);
         }
         Ok(())
+    }
+
+    /// There is no memory for the stack on which the worker would go on, so `here` can't be suspended.
+    #[cold]
+    fn without_a_spare(&self, here: &'static StackHeader, error: &io::Error) {
+        if !std::thread::panicking() {
+            panic!("cannot wait: no other stack for the worker to go on with: {error}");
+        }
+        // Likely for this very reason, and a second panic would end the process. `wait` polls again.
+        self.give_way_to_stacks(here);
+    }
+
+    /// Lets others run as far as that takes no new stack: the reactor has a turn, and then a suspended
+    /// stack that is ready.
+    #[cold]
+    fn give_way_to_stacks(&self, here: &'static StackHeader) {
+        let saved = context::with(context::Context::save);
+        match self.ready_stack() {
+            Some(stack) => {
+                self.push_local(NonNull::from(&here.link));
+                self.switch(here, continuation(stack));
+            }
+            None => std::thread::yield_now(),
+        }
+        context::with(|context| context.restore(saved));
     }
 
     /// Suspends the stack it is called on, and returns when it is continued.
@@ -130,12 +159,17 @@ impl Worker {
                 self.new_loop(spare)
             }
         };
+        self.switch(here, to);
+        context::with(|context| context.restore(saved));
+    }
+
+    /// Suspends `here`, which this runs on, and continues `to`: what was in this worker's queue, or is
+    /// a new loop on its spare.
+    fn switch(&self, here: &'static StackHeader, to: Suspended) {
         // SAFETY: `here` is what we stand on, and its header outlives the suspension; `to` is
-        // suspended on this thread, or new, and nobody else continues it: it was in this worker's
-        // queue, or is its spare.
+        // suspended on this thread, or new, and nobody else continues it, as said above.
         unsafe { suspend_into(&here.suspended, to) };
         self.arrive(here);
-        context::with(|context| context.restore(saved));
     }
 
     /// Leaves the stack it is called on for ever.
@@ -159,10 +193,12 @@ impl Worker {
     pub fn recycle(&self) {
         let Some(stack) = self.retired.take() else { return };
         let mut spare = self.spare.borrow_mut();
-        if spare.len() < MOST_SPARES && stack.class() == self.shared.config.stack_class {
-            spare.push(stack);
-        } else {
+        if stack.class() != self.shared.config.stack_class || spare.len() >= MOST_SPARES {
             stack.give_back();
+        } else if self.reserve.get().is_none() && !spare.is_empty() {
+            self.reserve.set(Some(stack));
+        } else {
+            spare.push(stack);
         }
     }
 
@@ -283,18 +319,6 @@ unsafe fn suspend_into(place: &Cell<Option<Suspended>>, to: Suspended) {
     const { assert!(size_of::<Option<Suspended>>() == size_of::<Suspended>()) };
     // SAFETY: as promised; the place is written before anything else runs on this thread.
     unsafe { raw::switch(place.as_ptr().cast::<Suspended>(), to) };
-}
-
-/// There is no memory for the stack on which the worker would go on, so this one can't be suspended.
-#[cold]
-fn without_a_spare(error: &io::Error) {
-    if std::thread::panicking() {
-        // Likely for this very reason, and a second panic would end the process. Hold the worker up
-        // instead: `wait` polls again.
-        std::thread::yield_now();
-    } else {
-        panic!("cannot wait: no other stack for the worker to go on with: {error}");
-    }
 }
 
 /// Suspends the native stack, and runs a loop on a stack of its own until it leaves.

@@ -33,6 +33,9 @@ const FIRST_SLAB: usize = 64 << 20;
 /// Each next slab is twice as large, up to this.
 const LARGEST_SLAB: usize = 1 << 30;
 
+/// A slab where the system refuses the usual one.
+const MODEST_SLAB: usize = 2 << 20;
+
 /// How much address space of returned stacks may keep its pages, for each class.
 const WARM_BYTES: usize = 8 << 20;
 /// And how many stacks at most.
@@ -102,7 +105,12 @@ impl Fresh {
     /// Puts a guard under the next slot, from a new slab if need be.
     fn take(&mut self, bits: u32) -> io::Result<Slot> {
         if self.left == 0 {
-            let (address, bytes) = map_at_most(self.next_slab.max(1 << bits), 1 << bits)?;
+            let mut bytes = self.next_slab.max(1 << bits);
+            let address = map(bytes).or_else(|_| {
+                // `RLIMIT_AS` or strict overcommit: be modest, and leave something to others.
+                bytes = MODEST_SLAB.max(1 << bits);
+                map(bytes)
+            })?;
             overflow::note(address, bytes, bits);
             self.slot = Slot { address, index: 0 };
             self.left = (bytes >> bits) as u32;
@@ -118,19 +126,7 @@ impl Fresh {
     }
 }
 
-/// Reserves address space for a slab of `bytes`, or of less where the system refuses that much
-/// (`RLIMIT_AS`, strict overcommit), down to one slot.
-fn map_at_most(mut bytes: usize, slot: usize) -> io::Result<(NonNull<u8>, usize)> {
-    loop {
-        match map(bytes) {
-            Ok(address) => return Ok((address, bytes)),
-            Err(_) if bytes > slot => bytes /= 2,
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Reserves address space.
+/// Reserves address space for a slab.
 fn map(bytes: usize) -> io::Result<NonNull<u8>> {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
