@@ -201,3 +201,100 @@ fn without_light_guards_page_protection_guards() {
     // SAFETY: not sound at all; the guard is what is tested.
     unsafe { stack.limit().sub(1).write_volatile(0) };
 }
+
+#[inline(never)]
+fn use_stack<const BYTES: usize>() -> usize {
+    let mut array = [1_u8; BYTES];
+    std::hint::black_box(&mut array);
+    array.iter().map(|&byte| usize::from(byte)).sum()
+}
+
+fn depth_of(size: usize, body: fn() -> usize) -> usize {
+    let stack = Stack::new(size).unwrap();
+    // SAFETY: nothing runs on it.
+    unsafe { stack.clear() };
+    let mut coroutine: Coroutine<(), (), usize> = Coroutine::with_stack(stack, move |_, ()| body());
+    coroutine.resume(());
+    coroutine.stack_depth()
+}
+
+#[test]
+fn the_depth_is_what_was_used() {
+    for size in [1 << 14, 1 << 18, 1 << 23, MAX_SIZE] {
+        let stack = Stack::new(size).unwrap();
+        // SAFETY: the memory is ours and nothing runs on it.
+        unsafe {
+            stack.limit().write_bytes(0xAA, stack.size().min(1 << 20));
+            assert_eq!(stack.depth(), stack.size(), "{size}");
+            stack.clear();
+            assert_eq!(stack.depth(), 0, "{size}");
+            for depth in [8, 16, 4000, stack.size() - 4096, stack.size()] {
+                stack.top().sub(depth).write(1);
+                assert_eq!(stack.depth(), depth, "{size}");
+            }
+            stack.clear();
+            assert_eq!(stack.depth(), 0, "{size}");
+            // A zero is not to be seen, though its page is there.
+            stack.limit().write(0);
+            stack.top().sub(24).write(1);
+            assert_eq!(stack.depth(), 24, "{size}");
+        }
+    }
+}
+
+#[test]
+fn the_depth_does_not_depend_on_earlier_users() {
+    const KIB: usize = 1024;
+    let shallow = depth_of(DEFAULT_SIZE, || 0);
+    assert!((64..4 * KIB).contains(&shallow), "{shallow}");
+    let deep = depth_of(DEFAULT_SIZE, use_stack::<{ 100 * KIB }>);
+    assert!((100 * KIB..110 * KIB).contains(&deep), "{deep}");
+    assert_eq!(depth_of(DEFAULT_SIZE, || 0), shallow);
+    assert_eq!(depth_of(1 << 23, use_stack::<{ 100 * KIB }>), deep);
+}
+
+/// Such memory can't be given up, but it can be written.
+#[test]
+fn the_depth_in_locked_memory() {
+    if let Side::Child(_) = child::side() {
+        // SAFETY: locks memory; pages that aren't there stay away until they are touched.
+        if unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) } == 0
+        {
+            the_depth_is_what_was_used();
+            the_depth_does_not_depend_on_earlier_users();
+        }
+        return;
+    }
+    let output = child::run("the_depth_in_locked_memory", "locked");
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// Where a limit leaves no room for a large slab, there are small ones; and where there is no room at
+/// all, an error.
+#[test]
+fn stacks_within_a_limit() {
+    if let Side::Child(_) = child::side() {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: u64 = statm.split(' ').next().unwrap().parse().unwrap();
+        let limit = pages * PAGE as u64 + (40 << 20);
+        let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+        // SAFETY: a limit of this process.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) }, 0);
+        let mut stacks = Vec::new();
+        let error = loop {
+            match Stack::new(1 << 20) {
+                Ok(stack) => stacks.push(stack),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::OutOfMemory);
+        assert!((10..=40).contains(&stacks.len()), "{}", stacks.len());
+        // What was given back can be had again.
+        drop(stacks.pop());
+        stacks.push(Stack::new(1 << 20).unwrap());
+        assert!(Stack::new(1 << 20).is_err());
+        return;
+    }
+    let output = child::run("stacks_within_a_limit", "limited");
+    assert!(output.status.success(), "{output:?}");
+}
