@@ -27,8 +27,8 @@ const LAYERS: &[&[&str]] = &[
     &["scheduler"],
     &["wait"],
     &["reactor", "time"],
-    &["context", "cell"],
     &["sync"],
+    &["context", "cell"],
     &["primitives"],
 ];
 

@@ -102,8 +102,10 @@ mod wait;
 
 pub use bifilar_macros::{main, test};
 pub use blocking::unblock;
-pub use cell::{Id, JoinError, JoinHandle, TaskKind};
-pub use runtime::{Builder, EnterGuard, Handle, LocalRuntime, Runtime, block_on, run};
+pub use cell::{Activity, Id, JoinError, JoinHandle, TaskKind, TaskReport};
+pub use runtime::{
+    Builder, EnterGuard, Handle, LocalRuntime, Runtime, ShutdownReport, block_on, run,
+};
 pub use scope::{Scope, ScopedJoinHandle, TryScope, scope, try_scope};
 pub use wait::{Wait, WaitIter, WaitIterator, shield, until};
 

@@ -1,28 +1,39 @@
 //! Stacks: memory with a guard page below it, cheap to get and to give back, 1,000,000 at once.
 //!
 //! ```text
-//!  slab (one mmap, never unmapped)
-//!  ├────────────── slot 0 ──────────────┼────────────── slot 1 ─────────────┼── slot 2 …
-//!  │ guard │          usable      │ colour│ guard │        usable     │ colour│
-//!          ▲                      ▲
-//!        limit ◄── stack grows ── top        colour = (slot number mod 32) · 64 bytes
+//!  one slot of a slab
+//!  ├───────┬───────────────────────────────────────────┬────────┤
+//!  │ guard │                   usable                  │ colour │
+//!  └───────┴───────────────────────────────────────────┴────────┘
+//!          ▲                                           ▲
+//!        limit              ◄── stack grows ──        top
 //! ```
 //!
 //! - *Reserve big, commit on touch.* A slab is address space, not memory: the kernel puts a page
 //!   under an address when something first writes there. So a stack costs the pages its deepest
 //!   call chain has touched, plus page tables.
 //! - *Size classes.* Slots are powers of two from [`MIN_SIZE`] to [`MAX_SIZE`]; each size has
-//!   slabs and a free list of its own.
+//!   slabs of its own in each [`Pool`].
 //! - *Guards.* The lowest page of a slot is inaccessible: running off the end of a stack corrupts
 //!   nothing, but ends the process with a message that names who it was, as for threads. A handler
 //!   for SIGSEGV and SIGBUS, installed with the first stack, sees to that; faults elsewhere go on to
 //!   the handler that was there before. Where the kernel knows light guards (Linux 6.13,
 //!   `MADV_GUARD_INSTALL`) they leave the mapping in one piece. Elsewhere `mprotect` splits it, and
 //!   the limit `vm.max_map_count` (65,530 by default) ends at about 32,000 stacks. [`guard_kind`]
-//!   says which it is. A guard is installed when its slot is first used, and stays.
-//! - *Colours.* Tops of neighbours differ in their distance from the slot's end, so that the
-//!   busiest lines of many stacks don't compete for the same few cache sets.
-//! - *Never unmapped.* A stale pointer into a stack reaches a stack, never foreign memory.
+//!   says which it is. A guard is installed when its slot is first used, and stays until all the
+//!   memory around it is given up.
+//! - *Colours.* Tops of neighbours differ in their distance from the slot's end, by 0 to 31 cache
+//!   lines, so that the busiest lines of many stacks don't compete for the same few cache sets.
+//! - *Never unmapped.* A stale pointer into a stack, or to its companion, reaches memory of this
+//!   module, never a stranger's. Memory goes back to the system all the same: pages and page tables.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `pool` | which stack is next, which keep their pages, when the others give them up |
+//! | `slab` | one mapping: where its slots are, which of them are free, how memory is given up |
+//! | `guard` | the two kinds of guards |
+//! | `overflow` | who is told when a guard is hit |
+//! | `resident` | which pages were touched |
 //!
 //! What it does not do: it does not grow stacks, and keeps no per-thread cache.
 
@@ -31,11 +42,13 @@ use std::io;
 
 mod guard;
 mod overflow;
+mod pool;
 mod resident;
 mod slab;
 
 pub use guard::{GuardKind, guard_kind, set_guard_size};
 pub use overflow::{Describe, Line, Overflow, describe_overflows, prepare_thread};
+pub use pool::{Pool, Usage};
 
 /// The size of a stack when nothing else is asked for: 256 KiB, guard page and colour included.
 ///
@@ -59,7 +72,7 @@ pub const DEFAULT_SIZE: usize = 256 * 1024;
 /// assert_eq!(Stack::new(1)?.reserved(), MIN_SIZE);
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub const MIN_SIZE: usize = 1 << slab::MIN_BITS;
+pub const MIN_SIZE: usize = 1 << pool::MIN_BITS;
 
 /// The largest size of a stack: larger wishes are refused.
 ///
@@ -69,7 +82,7 @@ pub const MIN_SIZE: usize = 1 << slab::MIN_BITS;
 /// assert!(Stack::new(MAX_SIZE + 1).is_err());
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub const MAX_SIZE: usize = 1 << slab::MAX_BITS;
+pub const MAX_SIZE: usize = 1 << pool::MAX_BITS;
 
 /// What a stack of `size` bytes will occupy: [`Stack::reserved`] of [`Stack::new`] with this size.
 ///
@@ -113,23 +126,22 @@ pub fn round_up(size: usize) -> io::Result<usize> {
 /// `unsafe` or owns it: [`Coroutine`](crate::Coroutine) does.
 #[derive(Debug)]
 pub struct Stack {
-    /// The lowest address of the slot, where the guard is.
-    slot: NonNull<u8>,
-    /// The slot's number within its slab.
-    index: u32,
-    /// The slot's size is `1 << bits`.
-    bits: u32,
+    slot: Slot,
 }
 
-// SAFETY: a stack is memory that nothing else refers to; all methods that touch it are unsafe or
-// go through the lock of its slabs.
-unsafe impl Send for Stack {}
-// SAFETY: as for Send: `&Stack` gives out addresses only.
-unsafe impl Sync for Stack {}
+/// A place in a slab. To hold one is not yet to own it.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    slab: &'static slab::Slab,
+    index: u32,
+}
+
+/// The size of a stack's [companion](Stack::companion), and its alignment.
+pub const COMPANION_SIZE: usize = 64;
 
 impl Stack {
-    /// Takes a stack that occupies `size` bytes, rounded up to a power of two of at least
-    /// [`MIN_SIZE`].
+    /// Takes a stack from the pool that all share. It occupies `size` bytes, rounded up to a
+    /// power of two of at least [`MIN_SIZE`].
     ///
     /// The guard page and the colour (up to 1,984 bytes) are part of `size`: [`Stack::size`] says
     /// what remains. The content is whatever an earlier user of the memory left there, or zero.
@@ -152,22 +164,23 @@ impl Stack {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn new(size: usize) -> io::Result<Stack> {
-        slab::take(round_up(size)?.ilog2())
+        Pool::shared().take(size)
     }
 
     /// The address below which the stack begins; it grows downwards from here. 16-aligned.
     #[inline]
     pub fn top(&self) -> NonNull<u8> {
-        let colour = (self.index as usize % COLOURS) * CACHE_LINE;
+        let Slot { slab, index } = self.slot;
+        let colour = (index + slab.number) as usize % COLOURS * CACHE_LINE;
         // SAFETY: a slot is larger than all colours together, so this stays within it.
-        unsafe { self.slot.add(self.reserved() - colour) }
+        unsafe { self.start().add(self.reserved() - colour) }
     }
 
     /// The lowest usable address: the guard ends here.
     #[inline]
     pub fn limit(&self) -> NonNull<u8> {
         // SAFETY: a slot is larger than its guard, so this stays within it.
-        unsafe { self.slot.add(guard::size()) }
+        unsafe { self.start().add(guard::size()) }
     }
 
     /// The usable bytes, from [`Stack::limit`] to [`Stack::top`].
@@ -179,36 +192,41 @@ impl Stack {
     /// The bytes of address space this stack occupies, guard and colour included: a power of two.
     #[inline]
     pub fn reserved(&self) -> usize {
-        1 << self.bits
+        1 << self.slot.slab.bits
     }
 
-    /// Gives all pages but the topmost back to the operating system: their content is lost, and
-    /// they cost nothing until they are touched again.
+    /// [`COMPANION_SIZE`] bytes beside the stacks that belong to this one, for whoever keeps track of
+    /// it: what must outlive the stack, but comes and goes with it.
+    ///
+    /// It stays where it is *for ever*, readable and writable. Zero when the stack is taken for the
+    /// first time; afterwards, when no stack is there, it may become zero again at any moment. It
+    /// goes from one user of the stack to the next, but not from one [`Pool`] to another.
     ///
     /// ```
-    /// # use bifilar_coroutine::stack::Stack;
-    /// let stack = Stack::new(64 * 1024)?;
-    /// // SAFETY: the memory is ours, and nothing runs on it.
-    /// unsafe {
-    ///     stack.limit().write(1);
-    ///     stack.discard();
-    ///     assert_eq!(stack.limit().read(), 0);
-    /// }
+    /// use bifilar_coroutine::stack::{COMPANION_SIZE, Pool};
+    /// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    ///
+    /// static POOL: Pool = Pool::new();
+    ///
+    /// let stack = POOL.take(0)?;
+    /// assert!(stack.companion().addr().get().is_multiple_of(COMPANION_SIZE));
+    /// // SAFETY: large enough and aligned; zero is a valid value; stays valid for ever, and all users
+    /// // of this pool take it for the same.
+    /// let count: &'static AtomicU64 = unsafe { stack.companion().cast().as_ref() };
+    /// count.fetch_add(1, Relaxed);
+    /// drop(stack);
+    /// count.fetch_add(1, Relaxed); // stale, and harmless
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    ///
-    /// # Safety
-    ///
-    /// Nothing needs the content of the stack below its topmost page: no execution is suspended or
-    /// running there.
-    pub unsafe fn discard(&self) {
-        let low = self.limit();
-        let length = self.reserved() - guard::size() - guard::page_size();
-        // SAFETY: `low` and `length` name whole pages within this slot, above the guard, whose
-        // content the caller gave up. The mapping is private and anonymous, so they read as zero.
-        let result = unsafe { libc::madvise(low.as_ptr().cast(), length, libc::MADV_DONTNEED) };
-        // Fails only for memory locked by mlockall, which then simply stays.
-        let _ = result;
+    #[inline]
+    pub fn companion(&self) -> NonNull<u8> {
+        self.slot.slab.companion(self.slot.index)
+    }
+
+    /// The lowest address of the slot, where the guard is.
+    #[inline]
+    fn start(&self) -> NonNull<u8> {
+        self.slot.slab.slot(self.slot.index)
     }
 
     /// Makes the whole stack read as zero, so that [`depth`](Stack::depth) can say later how much of
@@ -220,7 +238,8 @@ impl Stack {
     pub unsafe fn clear(&self) {
         let low = self.limit();
         let length = self.reserved() - guard::size();
-        // SAFETY: as in `discard`, all pages this time.
+        // SAFETY: whole pages of this slot, above the guard, whose content the caller gave up. The
+        // mapping is private and anonymous, so they read as zero.
         if unsafe { libc::madvise(low.as_ptr().cast(), length, libc::MADV_DONTNEED) } != 0 {
             // Locked memory stays, so it is written.
             for page in resident::pages(low, length) {
@@ -257,7 +276,7 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        slab::give_back(self);
+        self.slot.slab.pool.give_back(self.slot);
     }
 }
 

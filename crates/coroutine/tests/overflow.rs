@@ -317,7 +317,7 @@ fn larger_guards_stop_frames_without_probes() {
                     // SAFETY: the memory is ours and nothing runs on it.
                     unsafe {
                         stack.limit().write_bytes(0xAA, stack.size());
-                        stack.discard();
+                        stack.clear();
                         assert_eq!(stack.limit().read(), 0);
                     }
                 }

@@ -7,7 +7,7 @@ use super::{
     registry,
     state::State,
 };
-use crate::context::Bindings;
+use crate::context::{Bindings, waiting::Noted};
 use crate::primitives::{AtomicPtr, Ordering, UnsafeCell, fence};
 use std::{
     fmt,
@@ -116,6 +116,8 @@ pub(crate) struct Header {
     /// The stack on which this poll was last suspended: where `cancel` looks for it. May be stale,
     /// which costs a spurious wake-up.
     pub(super) stack: AtomicPtr<()>,
+    /// What it waits for, at an `.await` or on a stack that is suspended.
+    pub waiting: Noted,
     pub meta: Meta,
 }
 
@@ -132,6 +134,7 @@ impl Header {
             join_waker: UnsafeCell::new(None),
             registry: UnsafeCell::new(registry::Links::new()),
             stack: AtomicPtr::new(std::ptr::null_mut()),
+            waiting: Noted::new(),
             meta,
         }
     }

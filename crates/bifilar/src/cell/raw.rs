@@ -7,7 +7,7 @@ use super::{
     waker,
 };
 use crate::{
-    context,
+    context::{self, waiting},
     primitives::{Ordering, UnsafeCell, fence},
 };
 use std::{
@@ -188,6 +188,8 @@ unsafe fn poll<F: Future, S: Schedule>(task: TaskRef) {
         StartPoll::Poll => {
             // SAFETY: the task is alive while it is polled, and the borrowed waker isn't dropped.
             let waker = unsafe { waker::borrowed(task) };
+            waiting::forget();
+            cell.header.waiting.clear();
             let polled = catch_unwind(AssertUnwindSafe(|| {
                 let mut cx = Context::from_waker(&waker);
                 // SAFETY: RUNNING makes the stage ours.
@@ -195,6 +197,7 @@ unsafe fn poll<F: Future, S: Schedule>(task: TaskRef) {
             }));
             match polled {
                 Ok(Poll::Pending) => {
+                    cell.header.waiting.keep();
                     if cell.header.state.end_poll() == Wake::Schedule {
                         S::reschedule(task);
                     }

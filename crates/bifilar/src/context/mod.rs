@@ -8,6 +8,7 @@
 //! | `runtime` | `Handle::enter` and threads of the blocking pool; saved | the runtime for code outside of workers |
 //! | `reactor` | the scheduler with `worker`, and `Handle::enter` | where sockets and timers are registered |
 //! | `locals` | binding a task-local, the scheduler around a poll; saved | what is bound: [`local`] |
+//! | `waiting` | leaves that aren't ready | what the running code will wait for: [`waiting`] |
 //! | `budget` | the scheduler before a poll and at each arrival | ready operations left before others must have a turn |
 //!
 //! Pointers to what stands higher in the crate are kept untyped here; the module that sets one is
@@ -15,6 +16,7 @@
 
 mod local;
 mod region;
+pub(crate) mod waiting;
 
 pub(crate) use local::{Bindings, Bound, bindings};
 pub use local::{BoundFuture, Local};
@@ -26,6 +28,7 @@ use std::{
     ptr,
     task::{Context as TaskContext, Poll, Waker},
 };
+use waiting::Waiting;
 
 /// Ready operations that a task may perform before it must let others run. tokio's figure is 128
 /// since 2020 ("Reducing tail latencies with automatic cooperative task yielding"); Go preempts
@@ -64,6 +67,7 @@ pub(crate) struct Context {
     pub runtime: Cell<*const ()>,
     pub reactor: Cell<*const ()>,
     pub locals: local::Place,
+    pub waiting: Cell<Waiting>,
     pub budget: Cell<u32>,
 }
 
@@ -76,6 +80,7 @@ thread_local! {
             runtime: Cell::new(ptr::null()),
             reactor: Cell::new(ptr::null()),
             locals: local::Place::new(),
+            waiting: Cell::new(Waiting::UNKNOWN),
             budget: Cell::new(BUDGET),
         }
     };

@@ -136,6 +136,11 @@ impl Reactor {
         Ok(Registration { reactor: self, readiness, token })
     }
 
+    /// Whether a timer is set, or somebody waits for a source.
+    pub fn expects_events(&self) -> bool {
+        self.timers.any() || self.sources.lock().unwrap().iter().any(Readiness::is_waited_for)
+    }
+
     /// The runtime is gone: everybody who waits here is told, and finds errors.
     pub fn close(&self) {
         let mut woken = Vec::new();

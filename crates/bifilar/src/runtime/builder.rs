@@ -1,6 +1,6 @@
 //! How a runtime is to be.
 
-use super::{LocalRuntime, Runtime, drive_to_end};
+use super::{LocalRuntime, Runtime, SHUTDOWN_LIMIT, drive_to_end};
 use crate::{
     cell::TaskKind,
     fiber::Body,
@@ -8,7 +8,7 @@ use crate::{
     wait::Wait,
 };
 use bifilar_coroutine::stack;
-use std::{future::IntoFuture, io, num::NonZeroUsize, thread};
+use std::{future::IntoFuture, io, num::NonZeroUsize, thread, time::Duration};
 
 /// Chooses how a runtime is to be, and starts it.
 ///
@@ -24,6 +24,7 @@ pub struct Builder {
     workers: Option<usize>,
     name: String,
     stack_size: usize,
+    shutdown_limit: Duration,
 }
 
 /// Worker numbers are 16 bits wide.
@@ -32,7 +33,12 @@ const MOST_WORKERS: usize = 1 << 12;
 impl Builder {
     /// One worker per core, named "bifilar", with stacks of 256 KiB.
     pub fn new() -> Self {
-        Builder { workers: None, name: "bifilar".into(), stack_size: stack::DEFAULT_SIZE }
+        Builder {
+            workers: None,
+            name: "bifilar".into(),
+            stack_size: stack::DEFAULT_SIZE,
+            shutdown_limit: SHUTDOWN_LIMIT,
+        }
     }
 
     /// How many threads run tasks: from 1 to 4,096. By default one per core that the process may
@@ -57,6 +63,14 @@ impl Builder {
     /// at least 16 KiB. Memory is used only for pages that were touched.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = bytes;
+        self
+    }
+
+    /// How long the end of the runtime waits for the destructors of its tasks; 10 seconds by default
+    /// (a tenth of one where panics abort, since stacks can't be unwound then). What has not ended
+    /// then is logged, and never freed. [`Runtime::shutdown`] has a limit of its own.
+    pub fn shutdown_limit(mut self, limit: Duration) -> Self {
+        self.shutdown_limit = limit;
         self
     }
 
@@ -116,7 +130,12 @@ impl Builder {
             ));
         }
         let stack_class = stack::round_up(self.stack_size)?;
-        Shared::new(Config { workers, name: self.name, stack_class })
+        Shared::new(Config {
+            workers,
+            name: self.name,
+            stack_class,
+            shutdown_limit: self.shutdown_limit,
+        })
     }
 }
 

@@ -1,11 +1,12 @@
 //! The threads of a runtime, workers and monitor: started together, joined together.
 
-use super::{SHUTDOWN_LIMIT, first_stacks};
+use super::first_stacks;
 use crate::scheduler::{self, Driver, Shared};
 use std::{
     io,
     sync::{Arc, Mutex, mpsc},
     thread,
+    time::Duration,
 };
 
 pub(super) struct Threads {
@@ -49,10 +50,10 @@ impl Threads {
     }
 
     /// Waits for the workers of a runtime that was closed. `false`: some of them go on after
-    /// [`SHUTDOWN_LIMIT`].
-    pub fn join(&mut self) -> bool {
+    /// `limit`.
+    pub fn join(&mut self, limit: Duration) -> bool {
         let ended = self.ended.get_mut().unwrap();
-        if ended.recv_timeout(SHUTDOWN_LIMIT) != Err(mpsc::RecvTimeoutError::Disconnected) {
+        if ended.recv_timeout(limit) != Err(mpsc::RecvTimeoutError::Disconnected) {
             return false;
         }
         for thread in self.threads.drain(..) {

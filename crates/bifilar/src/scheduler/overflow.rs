@@ -21,8 +21,7 @@ pub(super) fn describe(overflow: &Overflow, line: &mut Line) -> Option<&'static 
     context::with(|context| {
         let ours = context.stack.get().is_some_and(|stack| {
             // SAFETY: the address is that of a stack header, and those live for ever.
-            let header = unsafe { &*stack.address().cast::<StackHeader>() };
-            overflow.is_of(&header.stack)
+            unsafe { &*stack.address().cast::<StackHeader>() }.is_at(overflow)
         });
         let Some(task) = context.task.get() else {
             return ours.then(|| {

@@ -30,7 +30,8 @@ use std::{
     task::{RawWaker, RawWakerVTable, Waker},
 };
 
-/// Warm stacks that a worker keeps for itself.
+/// Warm stacks that a worker keeps for itself, last in, first out. More go back to the pool, which
+/// all workers share.
 const MOST_SPARES: usize = 64;
 
 impl Suspend for StackHeader {
@@ -88,8 +89,7 @@ impl Suspend for StackHeader {
     }
 
     fn contains(&self, address: *const ()) -> bool {
-        let top = self.stack.top().as_ptr().addr();
-        (top - self.stack.size()..top).contains(&address.addr())
+        self.addresses().contains(&address.addr())
     }
 }
 
@@ -192,10 +192,15 @@ impl Worker {
     /// Gives back the stack that was left for ever.
     pub fn recycle(&self) {
         let Some(stack) = self.retired.take() else { return };
+        if stack.class() != self.shared.config.stack_class {
+            return stack.give_back();
+        }
         let mut spare = self.spare.borrow_mut();
-        if stack.class() != self.shared.config.stack_class || spare.len() >= MOST_SPARES {
-            stack.give_back();
-        } else if self.reserve.get().is_none() && !spare.is_empty() {
+        if spare.len() == MOST_SPARES {
+            // The coldest half, so that not every stack after this one goes to the pool as well.
+            spare.drain(..MOST_SPARES / 2).for_each(StackHeader::give_back);
+        }
+        if self.reserve.get().is_none() && !spare.is_empty() {
             self.reserve.set(Some(stack));
         } else {
             spare.push(stack);
@@ -209,7 +214,7 @@ impl Worker {
             .store(ptr::from_ref(&self.shared.remotes[self.index]).cast_mut(), Ordering::Relaxed);
         let arg = ptr::from_ref(stack).cast_mut().cast();
         // SAFETY: nobody uses this stack, and its memory stays for ever.
-        unsafe { raw::prepare(stack.stack.top(), loop_entry, arg) }
+        unsafe { raw::prepare(stack.top(), loop_entry, arg) }
     }
 
     fn run_loop(&self, here: &'static StackHeader) -> ! {
@@ -263,7 +268,7 @@ impl Worker {
             Ok(stack) => {
                 if measured {
                     // SAFETY: nobody stands on a stack from the pool.
-                    unsafe { stack.stack.clear() };
+                    unsafe { stack.clear() };
                 }
                 Some(stack)
             }
@@ -303,8 +308,7 @@ pub(crate) fn measure_stack() -> Option<(usize, usize)> {
     let stack = context::with(|context| context.stack.get())?;
     // SAFETY: the address is that of a stack header, and those live for ever.
     let header = unsafe { &*stack.address().cast::<StackHeader>() };
-    // SAFETY: this thread stands on it, so no other does.
-    Some((unsafe { header.stack.depth() }, header.class()))
+    Some((header.depth(), header.class()))
 }
 
 /// Where a suspended stack goes on.

@@ -8,7 +8,7 @@
 //! **Invariant:** nothing here stays borrowed while a task is polled, since the loop's frame may be
 //! suspended under it; fields are cells, and borrows last for one statement.
 
-use super::{Run, Shared, split, stack::StackHeader};
+use super::{Run, Shared, deadlock::STANDSTILL, split, stack::StackHeader};
 use crate::{
     cell::{Fifo, Link, TaskRef},
     context,
@@ -40,6 +40,8 @@ pub(super) struct Worker {
     searching: Cell<bool>,
     turn: RefCell<Option<TurnBuffer>>,
     random: Cell<u32>,
+    /// Nothing has happened since it looked for a deadlock.
+    stood_still: Cell<bool>,
     /// The worker that this one blocks: it is driven within one of that one's tasks.
     pub outer: Cell<*const Worker>,
     /// When to give up waiting for unfinished tasks, during shutdown.
@@ -70,6 +72,7 @@ impl Worker {
             jumps: Cell::new(0),
             searching: Cell::new(false),
             turn: RefCell::new(None),
+            stood_still: Cell::new(false),
             random: Cell::new(0x9E37_79B9 ^ (index as u32 + 1)),
             outer: Cell::new(ptr::null()),
             deadline: Cell::new(None),
@@ -295,6 +298,7 @@ impl Worker {
 
     /// This worker has found something to do.
     fn found(&self) {
+        self.stood_still.set(false);
         if self.searching.replace(false)
             && let Some(worker) = self.shared.idle.stop_searching()
         {
@@ -317,7 +321,7 @@ impl Worker {
                 self.deadline.get().map(|at| at.saturating_duration_since(Instant::now()));
             // The last look at what `unpark` announces: the token may have been left before.
             if remote.inbox.is_empty() && !self.must_leave() && self.shared.injector.is_empty() {
-                self.turn(timeout);
+                self.turn_alone(timeout);
             }
             remote.parking.finish();
         }
@@ -326,6 +330,20 @@ impl Worker {
                 self.searching.set(true);
             }
             self.shared.monitor.stir();
+        }
+    }
+
+    /// A sleeping turn. A worker that is alone has no monitor, and looks for a deadlock itself.
+    fn turn_alone(&self, timeout: Option<Duration>) {
+        let alone = self.shared.remotes.len() == 1;
+        if !alone || timeout.is_some() || self.stood_still.get() || self.shared.expects_events() {
+            return self.turn(timeout);
+        }
+        let begin = Instant::now();
+        self.turn(Some(STANDSTILL));
+        if begin.elapsed() >= STANDSTILL && !self.has_work() {
+            self.stood_still.set(true);
+            self.shared.tell_if_deadlocked();
         }
     }
 

@@ -1,7 +1,10 @@
 //! `sleep`: a future that is ready at a given time.
 
 use super::wheel::Key;
-use crate::reactor::{self, Reactor};
+use crate::{
+    context::waiting::{self, Waiting},
+    reactor::{self, Reactor},
+};
 use std::{
     fmt,
     future::Future,
@@ -95,13 +98,17 @@ impl Future for Sleep {
             State::Fired => return Poll::Ready(()),
             State::Set { reactor, key } => {
                 if reactor.timers.is_pending(*key, cx.waker()) {
+                    waiting::note(Waiting::sleep(self.deadline));
                     return Poll::Pending;
                 }
                 let due = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
                 assert!(due || !reactor.is_closed(), "{GONE}");
             }
             State::New => {
-                let Some(deadline) = self.deadline else { return Poll::Pending };
+                let Some(deadline) = self.deadline else {
+                    waiting::note(Waiting::sleep(None));
+                    return Poll::Pending;
+                };
                 if deadline > Instant::now() {
                     let reactor = reactor::current().expect(
                         "a timer outside of a bifilar runtime: use bifilar::run, \
@@ -114,6 +121,7 @@ impl Future for Sleep {
                     // After the insertion, so that `close` either sees it or is seen.
                     assert!(!reactor.is_closed(), "{GONE}");
                     self.state = State::Set { reactor, key };
+                    waiting::note(Waiting::sleep(Some(deadline)));
                     return Poll::Pending;
                 }
             }

@@ -115,6 +115,11 @@ impl Timers {
         sleep
     }
 
+    /// Whether any timer is set.
+    pub fn any(&self) -> bool {
+        self.next.load(Ordering::Relaxed) != NEVER
+    }
+
     /// The worker is back.
     pub fn awake(&self) {
         self.inner.lock().unwrap().sleeping_until = None;

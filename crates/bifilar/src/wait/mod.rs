@@ -26,8 +26,8 @@ pub use iter::{WaitIter, WaitIterator};
 pub use region::{shield, until};
 
 use crate::{
-    cell::CancelUnwind,
-    context::{self, Interruption, Suspend},
+    cell::{CancelUnwind, TaskRef},
+    context::{self, Interruption, Suspend, waiting},
 };
 use std::{
     any::Any,
@@ -106,10 +106,22 @@ fn on_stack<F: Future>(stack: &'static dyn Suspend, mut future: Pin<&mut F>) -> 
         unwind_if_interrupted(stack, &mut cx, clean);
         stack.yield_now();
     }
+    let mut waited = None;
     loop {
         let seen = stack.observe();
+        waiting::forget();
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            if let Some(task) = waited {
+                // SAFETY: this is its poll, so it is alive.
+                unsafe { TaskRef::as_ref(&task) }.waiting.clear();
+            }
             return output;
+        }
+        waited = context::with(|context| context.task.get());
+        if let Some(task) = waited {
+            // Before the futures of regions are looked at, which note themselves.
+            // SAFETY: as above.
+            unsafe { task.as_ref() }.waiting.keep();
         }
         unwind_if_interrupted(stack, &mut cx, clean);
         stack.suspend(seen);

@@ -46,7 +46,7 @@ pub struct Overflow {
 impl Overflow {
     /// Whether it is `stack` that overflowed.
     pub fn is_of(&self, stack: &Stack) -> bool {
-        stack.slot.as_ptr().addr() == self.slot
+        stack.start().as_ptr().addr() == self.slot
     }
 }
 
@@ -165,7 +165,7 @@ struct Slab {
 /// The slab that was noted last.
 static SLABS: AtomicPtr<Slab> = AtomicPtr::new(null_mut());
 
-/// Notes a slab of slots of `1 << bits` bytes, before the first of them is used.
+/// Notes `bytes` of slots of `1 << bits` bytes each, from `start` on, before the first is used.
 pub(super) fn note(start: NonNull<u8>, bytes: usize, bits: u32) {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(install);
