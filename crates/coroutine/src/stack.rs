@@ -52,7 +52,25 @@ pub use pool::{Pool, Usage};
 
 /// The size of a stack when nothing else is asked for: 256 KiB, guard page and colour included.
 ///
-/// A compromise: as much as careful code needs, while a million of them cost 500 MB of page tables.
+/// A trade of depth against page tables, which cost 2 KiB for each megabyte of address space, used
+/// or not. Bytes of memory for each of 100,000 bifilar fibers that block shallowly (their one page,
+/// page tables, and 250 bytes of heap and companion; Linux 6.18, x86_64, release):
+///
+/// | 16 KiB | 32 KiB | 64 KiB | 128 KiB | **256 KiB** | 512 KiB | 1 MiB |
+/// |---|---|---|---|---|---|---|
+/// | 4,364 | 4,399 | 4,461 | 4,591 | **4,848** | 5,361 | 6,387 |
+///
+/// And what code takes, in KiB (Rust 1.95):
+///
+/// | | release | debug |
+/// |---|---|---|
+/// | `println!` of floats | 2.7 | 3.4 |
+/// | `getaddrinfo` of glibc | 12 | 13 |
+/// | a panic with a printed backtrace | 20 | 21 |
+/// | serde_json, 127 arrays deep, its limit | 28 | **200** |
+///
+/// So 256 KiB is the smallest size on which recursive parsers of this kind run in debug builds too,
+/// and costs 6 % more memory than half of it.
 ///
 /// ```
 /// use bifilar_coroutine::stack::{DEFAULT_SIZE, Stack};

@@ -97,20 +97,20 @@ fn kept_stacks_are_taken_first_and_trimmed_ones_by_address() {
     assert!(tops.is_sorted());
     assert_eq!(usage(&POOL), (200, 0));
     let mut stacks = stacks.into_iter();
-    stacks.by_ref().take(128).for_each(drop);
-    assert_eq!(usage(&POOL), (72, 128));
+    stacks.by_ref().take(64).for_each(drop);
+    assert_eq!(usage(&POOL), (136, 64));
     // One more: the lowest quarter stays warm.
     drop(stacks.next());
-    assert_eq!(usage(&POOL), (71, 32));
-    let warm: Vec<_> = (0..32).map(|_| POOL.take(DEFAULT_SIZE).unwrap()).collect();
-    let cold: Vec<_> = (0..97).map(|_| POOL.take(DEFAULT_SIZE).unwrap()).collect();
+    assert_eq!(usage(&POOL), (135, 16));
+    let warm: Vec<_> = (0..16).map(|_| POOL.take(DEFAULT_SIZE).unwrap()).collect();
+    let cold: Vec<_> = (0..49).map(|_| POOL.take(DEFAULT_SIZE).unwrap()).collect();
     assert_eq!(usage(&POOL), (200, 0));
     let again: Vec<_> = warm.iter().chain(&cold).map(|stack| stack.top().addr()).collect();
-    assert_eq!(again, tops[..129]);
+    assert_eq!(again, tops[..65]);
     // The last one given back is the first taken.
     drop(cold);
     let reused = POOL.take(DEFAULT_SIZE).unwrap();
-    assert_eq!(reused.top().addr(), tops[128]);
+    assert_eq!(reused.top().addr(), tops[64]);
     // Other sizes have slabs of their own.
     let other = POOL.take(2 * DEFAULT_SIZE).unwrap();
     assert!(!tops.contains(&other.top().addr()));
@@ -142,7 +142,7 @@ fn a_huge_stack_is_not_kept() {
 fn memory_given_up_is_zero_and_what_stays_is_untouched() {
     static POOL: Pool = Pool::new();
     // Three slabs, the third of them in part.
-    const COUNT: usize = 4096 + 8192 + 500;
+    const COUNT: usize = 4096 + 4096 + 500;
     let mut random = Random(0x5EED);
     let mut stacks: Vec<Stack> = Vec::new();
     for round in 0..6 {
@@ -178,7 +178,7 @@ fn memory_given_up_is_zero_and_what_stays_is_untouched() {
         }
         let usage = POOL.usage();
         assert_eq!(usage.in_use, stacks.len());
-        assert!(usage.kept <= 128);
+        assert!(usage.kept <= 64);
     }
 }
 

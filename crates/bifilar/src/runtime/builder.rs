@@ -25,6 +25,7 @@ pub struct Builder {
     name: String,
     stack_size: usize,
     shutdown_limit: Duration,
+    seed: Option<u64>,
 }
 
 /// Worker numbers are 16 bits wide.
@@ -38,6 +39,7 @@ impl Builder {
             name: "bifilar".into(),
             stack_size: stack::DEFAULT_SIZE,
             shutdown_limit: SHUTDOWN_LIMIT,
+            seed: None,
         }
     }
 
@@ -71,6 +73,42 @@ impl Builder {
     /// then is logged, and never freed. [`Runtime::shutdown`] has a limit of its own.
     pub fn shutdown_limit(mut self, limit: Duration) -> Self {
         self.shutdown_limit = limit;
+        self
+    }
+
+    /// Simulates time and the order of tasks, for tests: the same seed gives the same run.
+    ///
+    /// There is one worker, whatever else is asked for. What runs next among what is ready, and after
+    /// how many operations a task must give way, is drawn from `seed`; so a loop over seeds finds bugs
+    /// that depend on the order, and the seed of a failure repeats it. Time stands still while
+    /// anything can run, and jumps to the next timer when nothing can: see
+    /// [`time::now`](crate::time::now).
+    ///
+    /// Sockets, calls of [`unblock`](crate::unblock) and other threads are as real and as unpredictable
+    /// as ever, and time doesn't wait for them.
+    ///
+    /// ```
+    /// use bifilar::{Builder, fiber, sync::Mutex};
+    /// use std::{collections::HashSet, sync::Arc};
+    /// use bifilar::Wait;
+    ///
+    /// let orders: HashSet<Vec<u32>> = (0..50)
+    ///     .map(|seed| {
+    ///         Builder::new().simulate(seed).run(|| {
+    ///             let order = Arc::new(Mutex::new(Vec::new()));
+    ///             let fibers = [1, 2, 3].map(|i| {
+    ///                 let order = order.clone();
+    ///                 fiber::spawn(move || order.lock().wait().push(i))
+    ///             });
+    ///             fibers.into_iter().for_each(|fiber| fiber.join().unwrap());
+    ///             order.lock().wait().clone()
+    ///         })
+    ///     })
+    ///     .collect();
+    /// assert_eq!(orders.len(), 6);
+    /// ```
+    pub fn simulate(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
         self
     }
 
@@ -122,7 +160,10 @@ impl Builder {
 
     fn shared(self, workers: Option<usize>) -> io::Result<std::sync::Arc<Shared>> {
         let cores = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let workers = workers.or(self.workers).unwrap_or_else(|| cores().min(MOST_WORKERS));
+        let workers = workers
+            .or(self.seed.map(|_| 1))
+            .or(self.workers)
+            .unwrap_or_else(|| cores().min(MOST_WORKERS));
         let invalid = |what| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         if !(1..=MOST_WORKERS).contains(&workers) {
             return invalid(format!(
@@ -135,6 +176,7 @@ impl Builder {
             name: self.name,
             stack_class,
             shutdown_limit: self.shutdown_limit,
+            seed: self.seed,
         })
     }
 }

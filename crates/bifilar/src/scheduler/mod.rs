@@ -29,6 +29,7 @@
 //! What it deliberately does not do: I/O and time, which it knows as "sleep in the reactor".
 
 mod deadlock;
+mod dice;
 mod drive;
 mod idle;
 mod inbox;
@@ -52,6 +53,7 @@ use crate::{
     context,
     primitives::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
     reactor::{self, Reactor},
+    time::Clock,
 };
 use idle::{Idle, Parking};
 use inbox::Inbox;
@@ -77,6 +79,8 @@ pub(crate) struct Config {
     pub stack_class: usize,
     /// How long its end waits for tasks.
     pub shutdown_limit: Duration,
+    /// If time and the order of tasks are simulated: what the order is drawn from.
+    pub seed: Option<u64>,
 }
 
 /// A runtime, as all its workers see it.
@@ -128,8 +132,16 @@ unsafe impl Sync for Remote {}
 impl Shared {
     pub fn new(config: Config) -> io::Result<Arc<Self>> {
         bifilar_coroutine::stack::describe_overflows(overflow::describe);
-        let reactors: Vec<_> =
-            (0..config.workers).map(|_| Reactor::new().map(Arc::new)).collect::<io::Result<_>>()?;
+        tracing::debug!(
+            target: "bifilar",
+            workers = config.workers,
+            stack_size = config.stack_class,
+            guards = ?bifilar_coroutine::stack::guard_kind(),
+            "a runtime starts",
+        );
+        let reactors: Vec<_> = (0..config.workers)
+            .map(|_| Reactor::new(Clock::new(config.seed.is_some())).map(Arc::new))
+            .collect::<io::Result<_>>()?;
         Ok(Arc::new_cyclic(|shared| Shared {
             injector: LockedFifo::new(),
             idle: Idle::new(config.workers),

@@ -31,7 +31,6 @@ use std::{
     cell::Cell,
     io,
     mem::{align_of, size_of, transmute},
-    ops::Range,
     ptr::NonNull,
     sync::atomic::{AtomicPtr, Ordering},
 };
@@ -45,13 +44,13 @@ pub(super) struct StackHeader {
     pub owner: AtomicPtr<Remote>,
     /// Where it is suspended. For the owner's thread alone.
     pub suspended: Cell<Option<Suspended>>,
-    /// What may interrupt its waits. For the owner's thread alone.
-    pub regions: Regions,
     /// While somebody uses it. For the owner's thread alone.
     stack: Cell<Option<Stack>>,
+    /// For the owner's thread alone. None is zero.
+    pub regions: Regions,
 }
 
-// SAFETY: `suspended`, `regions` and `stack` are touched by the owner's thread alone; all else is
+// SAFETY: `suspended`, `stack` and `regions` are touched by the owner's thread alone; all else is
 // atomic or immutable.
 unsafe impl Sync for StackHeader {}
 
@@ -59,7 +58,8 @@ const _: () = {
     // Loom's atomics are larger; in its models, no scheduler runs.
     assert!(cfg!(loom) || size_of::<StackHeader>() <= COMPANION_SIZE);
     assert!(align_of::<StackHeader>() <= COMPANION_SIZE);
-    // What a header of zeroes says. The atomics have all values, and `Option<Suspended>` is a pointer.
+    // What a header of zeroes says. The atomics have all values; `Option<Suspended>` is a pointer, as is
+    // `Regions`, and that one is null when it is new.
     // SAFETY: as large, and the compiler evaluates it here and now, and refuses an invalid value.
     let stack: Option<Stack> = unsafe { transmute([0_u8; size_of::<Option<Stack>>()]) };
     assert!(stack.is_none());
@@ -86,46 +86,22 @@ impl StackHeader {
         drop(self.stack.take());
     }
 
-    /// The address below which the stack begins.
-    pub fn top(&self) -> NonNull<u8> {
-        self.with_stack(Stack::top)
+    /// The memory; for the owner's thread alone.
+    pub fn stack(&self) -> &Stack {
+        // SAFETY: set as long as somebody uses the header, which whoever asks does.
+        let stack = unsafe { &*self.stack.as_ptr() };
+        stack.as_ref().expect("somebody uses it")
     }
 
     pub fn class(&self) -> usize {
-        self.with_stack(Stack::reserved)
-    }
-
-    /// All addresses on the stack.
-    pub fn addresses(&self) -> Range<usize> {
-        self.with_stack(|stack| stack.limit().addr().get()..stack.top().addr().get())
-    }
-
-    /// Makes it read as zero, so that `depth` can tell how much of it was used.
-    ///
-    /// # Safety
-    /// Nothing stands on it.
-    pub unsafe fn clear(&self) {
-        // SAFETY: as promised.
-        self.with_stack(|stack| unsafe { stack.clear() });
-    }
-
-    /// How many bytes of it have been used since it was cleared.
-    pub fn depth(&self) -> usize {
-        // SAFETY: the owner's thread alone runs on it, and that is us.
-        self.with_stack(|stack| unsafe { stack.depth() })
+        self.stack().reserved()
     }
 
     /// Whether this is the stack that overflowed.
     pub fn is_at(&self, overflow: &Overflow) -> bool {
-        // SAFETY: as in `with_stack`.
+        // SAFETY: the owner's thread asks.
         let stack = unsafe { &*self.stack.as_ptr() };
         stack.as_ref().is_some_and(|stack| overflow.is_of(stack))
-    }
-
-    fn with_stack<T>(&self, look: impl FnOnce(&Stack) -> T) -> T {
-        // SAFETY: the owner's thread alone uses the cell, and `look` doesn't reach it.
-        let stack = unsafe { &*self.stack.as_ptr() };
-        look(stack.as_ref().expect("somebody uses it"))
     }
 
     /// # Safety

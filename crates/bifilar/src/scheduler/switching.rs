@@ -19,7 +19,7 @@
 use super::{Run, stack::StackHeader, worker::Worker};
 use crate::{
     cell::{Header, TaskRef},
-    context::{self, BUDGET, Regions, Seen, Suspend},
+    context::{self, Regions, Seen, Suspend},
     primitives::Ordering,
 };
 use bifilar_coroutine::raw::{self, Suspended};
@@ -89,7 +89,8 @@ impl Suspend for StackHeader {
     }
 
     fn contains(&self, address: *const ()) -> bool {
-        self.addresses().contains(&address.addr())
+        let stack = self.stack();
+        (stack.limit().addr().get()..stack.top().addr().get()).contains(&address.addr())
     }
 }
 
@@ -142,7 +143,7 @@ impl Worker {
             }
             None => std::thread::yield_now(),
         }
-        context::with(|context| context.restore(saved));
+        self.restore(saved);
     }
 
     /// Suspends the stack it is called on, and returns when it is continued.
@@ -151,7 +152,7 @@ impl Worker {
         let to = match self.next_stack() {
             // It gave way, and nobody was waiting for its place.
             Some(stack) if ptr::eq(stack, here) => {
-                return context::with(|context| context.restore(saved));
+                return self.restore(saved);
             }
             Some(stack) => continuation(stack),
             None => {
@@ -160,7 +161,7 @@ impl Worker {
             }
         };
         self.switch(here, to);
-        context::with(|context| context.restore(saved));
+        self.restore(saved);
     }
 
     /// Suspends `here`, which this runs on, and continues `to`: what was in this worker's queue, or is
@@ -170,6 +171,13 @@ impl Worker {
         // suspended on this thread, or new, and nobody else continues it, as said above.
         unsafe { suspend_into(&here.suspended, to) };
         self.arrive(here);
+    }
+
+    fn restore(&self, saved: context::Saved) {
+        context::with(|context| {
+            context.restore(saved);
+            context.budget.set(self.budget());
+        });
     }
 
     /// Leaves the stack it is called on for ever.
@@ -214,7 +222,7 @@ impl Worker {
             .store(ptr::from_ref(&self.shared.remotes[self.index]).cast_mut(), Ordering::Relaxed);
         let arg = ptr::from_ref(stack).cast_mut().cast();
         // SAFETY: nobody uses this stack, and its memory stays for ever.
-        unsafe { raw::prepare(stack.top(), loop_entry, arg) }
+        unsafe { raw::prepare(stack.stack().top(), loop_entry, arg) }
     }
 
     fn run_loop(&self, here: &'static StackHeader) -> ! {
@@ -268,7 +276,7 @@ impl Worker {
             Ok(stack) => {
                 if measured {
                     // SAFETY: nobody stands on a stack from the pool.
-                    unsafe { stack.clear() };
+                    unsafe { stack.stack().clear() };
                 }
                 Some(stack)
             }
@@ -287,7 +295,7 @@ impl Worker {
     fn run_task(&self, task: TaskRef) {
         context::with(|context| {
             context.task.set(Some(task));
-            context.budget.set(BUDGET);
+            context.budget.set(self.budget());
             // SAFETY: it came from a queue, so it is alive.
             context.locals.replace(unsafe { task.as_ref() }.meta.locals());
         });
@@ -308,7 +316,8 @@ pub(crate) fn measure_stack() -> Option<(usize, usize)> {
     let stack = context::with(|context| context.stack.get())?;
     // SAFETY: the address is that of a stack header, and those live for ever.
     let header = unsafe { &*stack.address().cast::<StackHeader>() };
-    Some((header.depth(), header.class()))
+    // SAFETY: this thread stands on it, so no other does.
+    Some((unsafe { header.stack().depth() }, header.class()))
 }
 
 /// Where a suspended stack goes on.

@@ -8,10 +8,10 @@
 //! **Invariant:** nothing here stays borrowed while a task is polled, since the loop's frame may be
 //! suspended under it; fields are cells, and borrows last for one statement.
 
-use super::{Run, Shared, deadlock::STANDSTILL, split, stack::StackHeader};
+use super::{Run, Shared, deadlock::STANDSTILL, dice::Dice, split, stack::StackHeader};
 use crate::{
     cell::{Fifo, Link, TaskRef},
-    context,
+    context::{self, BUDGET},
     primitives::Ordering,
     reactor::TurnBuffer,
 };
@@ -30,6 +30,9 @@ const EVENT_INTERVAL: u32 = 61;
 /// How often in a row the task woken last may jump the queue; tokio's figure.
 const MOST_JUMPS: u32 = 3;
 
+/// In a simulation budgets are drawn below this: small, so that tasks give way at every other turn.
+const MOST_DRAWN: usize = 4;
+
 pub(super) struct Worker {
     pub shared: Arc<Shared>,
     pub index: usize,
@@ -40,6 +43,8 @@ pub(super) struct Worker {
     searching: Cell<bool>,
     turn: RefCell<Option<TurnBuffer>>,
     random: Cell<u32>,
+    /// If the order of tasks is simulated.
+    dice: Option<Dice>,
     /// Nothing has happened since it looked for a deadlock.
     stood_still: Cell<bool>,
     /// The worker that this one blocks: it is driven within one of that one's tasks.
@@ -65,7 +70,6 @@ pub(super) struct Worker {
 impl Worker {
     pub fn new(shared: Arc<Shared>, index: usize) -> Self {
         Worker {
-            shared,
             index,
             local: RefCell::new(Fifo::new()),
             tick: Cell::new(0),
@@ -73,7 +77,9 @@ impl Worker {
             searching: Cell::new(false),
             turn: RefCell::new(None),
             stood_still: Cell::new(false),
+            dice: shared.config.seed.map(Dice::new),
             random: Cell::new(0x9E37_79B9 ^ (index as u32 + 1)),
+            shared,
             outer: Cell::new(ptr::null()),
             deadline: Cell::new(None),
             root: Cell::new(None),
@@ -144,7 +150,7 @@ impl Worker {
     /// loop. `None`: let a loop decide.
     pub fn next_stack(&self) -> Option<&'static StackHeader> {
         let tick = self.tick.get().wrapping_add(1);
-        if tick.is_multiple_of(EVENT_INTERVAL) || self.must_leave() {
+        if tick.is_multiple_of(EVENT_INTERVAL) || self.must_leave() || self.dice.is_some() {
             return None;
         }
         let remote = self.remote();
@@ -186,6 +192,9 @@ impl Worker {
 
     /// The next of what is queued here.
     fn take(&self, tick: u32) -> Option<Run> {
+        if let Some(dice) = &self.dice {
+            return self.take_any(dice);
+        }
         let remote = self.remote();
         if !remote.next.load(Ordering::Relaxed).is_null()
             && let Some(task) = NonNull::new(remote.next.swap(ptr::null_mut(), Ordering::AcqRel))
@@ -200,6 +209,38 @@ impl Worker {
         let local = || self.local.borrow_mut().pop().map(split);
         let queue = || remote.queue.pop().map(Run::Task);
         if tick.is_multiple_of(2) { queue().or_else(local) } else { local().or_else(queue) }
+    }
+
+    /// Any of what is queued here.
+    fn take_any(&self, dice: &Dice) -> Option<Run> {
+        let remote = self.remote();
+        if let Some(task) = NonNull::new(remote.next.swap(ptr::null_mut(), Ordering::AcqRel)) {
+            remote.queue.push(task);
+        }
+        let mut local = self.local.borrow_mut();
+        let others = remote.queue.len();
+        if others + local.len() == 0 {
+            return None;
+        }
+        let drawn = dice.below(others + local.len());
+        if drawn < others {
+            for _ in 0..drawn {
+                remote.queue.push(remote.queue.pop()?);
+            }
+            return remote.queue.pop().map(Run::Task);
+        }
+        for _ in others..drawn {
+            let link = local.pop()?;
+            // SAFETY: just taken from this very list.
+            unsafe { local.push(link) };
+        }
+        local.pop().map(split)
+    }
+
+    /// How many ready operations a task may do before it must let others run.
+    #[inline]
+    pub fn budget(&self) -> u32 {
+        self.dice.as_ref().map_or(BUDGET, |dice| dice.below(MOST_DRAWN) as u32)
     }
 
     /// What has its turn however much else there is to do.

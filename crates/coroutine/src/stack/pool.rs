@@ -26,7 +26,7 @@ use std::{
 };
 
 use super::{
-    Slot, Stack, guard, round_up,
+    GuardKind, Slot, Stack, guard, guard_kind, round_up,
     slab::{LARGEST_SLAB, Slab},
 };
 
@@ -36,16 +36,18 @@ pub(super) const MIN_BITS: u32 = 14;
 pub(super) const MAX_BITS: u32 = 30;
 
 /// The first slab of a class, so that a process with few stacks reserves little. Each next one is
-/// twice as large, up to [`LARGEST_SLAB`].
+/// twice as large, up to [`LARGEST_SLAB`] …
 const FIRST_SLAB: usize = 64 << 20;
+/// … or so many slots: companions give up their memory by the slab.
+const MOST_SLOTS: usize = 4096;
 
 /// A slab where the system refuses the usual one.
 const MODEST_SLAB: usize = 4 << 20;
 
 /// How many stacks of one class keep their pages while nobody uses them …
-const MOST_KEPT: usize = 128;
+const MOST_KEPT: usize = 64;
 /// … and how much address space they may cover.
-const MOST_KEPT_BYTES: usize = 32 << 20;
+const MOST_KEPT_BYTES: usize = 16 << 20;
 
 /// Where stacks come from and go back to. Stacks of one pool are never handed out by another, so
 /// that all users of a stack's [companion](Stack::companion) agree on what it is.
@@ -72,7 +74,7 @@ pub struct Pool {
 /// How many stacks a [`Pool`] has, and what for.
 ///
 /// See [`Pool`] for an example.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Usage {
     /// Stacks that were taken and not dropped yet.
@@ -81,6 +83,8 @@ pub struct Usage {
     pub kept: usize,
     /// Bytes of address space. It only ever grows, and costs no memory by itself.
     pub reserved: usize,
+    /// How stacks are guarded: see [`guard_kind`].
+    pub guards: GuardKind,
 }
 
 /// All stacks of one size. The counters are written under the lock, and read without it.
@@ -140,11 +144,15 @@ impl Pool {
     /// Counts the stacks of all sizes. Cheap; while other threads take and drop stacks, the numbers
     /// may not be of the same moment.
     pub fn usage(&self) -> Usage {
-        self.classes.iter().fold(Usage::default(), |sum, class| Usage {
-            in_use: sum.in_use + class.in_use.load(Ordering::Relaxed),
-            kept: sum.kept + class.kept.load(Ordering::Relaxed),
-            reserved: sum.reserved + class.reserved.load(Ordering::Relaxed),
-        })
+        let sum = |counter: fn(&Class) -> &AtomicUsize| {
+            self.classes.iter().map(|class| counter(class).load(Ordering::Relaxed)).sum()
+        };
+        Usage {
+            in_use: sum(|class| &class.in_use),
+            kept: sum(|class| &class.kept),
+            reserved: sum(|class| &class.reserved),
+            guards: guard_kind(),
+        }
     }
 
     /// Takes the memory of a stack that is being dropped.
@@ -216,7 +224,8 @@ impl Class {
                 // `RLIMIT_AS` or strict overcommit: be modest, and leave something to others.
                 Slab::map(bits, MODEST_SLAB, number, pool)
             })?;
-            state.next_slab = (state.next_slab * 2).min(LARGEST_SLAB);
+            let largest = (MOST_SLOTS << bits).clamp(FIRST_SLAB, LARGEST_SLAB);
+            state.next_slab = (state.next_slab * 2).min(largest);
             state.slabs.push(Shelf { slab, used: 0 });
             self.reserved.fetch_add(slab.bytes(), Ordering::Relaxed);
         }

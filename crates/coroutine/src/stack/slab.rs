@@ -20,7 +20,7 @@
 //! of them by one call (`MADV_DONTNEED`, which leaves light guards alone). That leaves the page
 //! tables, 2 KiB for a megabyte of address space: more than the pages, once stacks are large. So a
 //! block that nobody uses is *mapped anew* in place: the kernel drops pages, guards and tables, and
-//! the address range stays ours. A slab that nobody uses at all is mapped anew as a whole, bitmap and
+//! the address range stays ours; the page with its companions goes, too. A slab that nobody uses at all is mapped anew as a whole, bitmap and
 //! companions included, so zeroes there must mean what they mean in a new slab. `first` lies at a
 //! multiple of what one page table covers, so that a block shares no table with its neighbours.
 //!
@@ -33,7 +33,7 @@ use core::{
 };
 use std::io;
 
-use super::{COMPANION_SIZE, Pool, overflow};
+use super::{COMPANION_SIZE, Pool, guard, overflow};
 
 /// The largest slab: as much as one table of the second level covers, and aligned to that, so that
 /// mapping a slab anew drops that table, too.
@@ -83,7 +83,8 @@ impl Slab {
         let size = 1_usize << bits;
         let bytes = bytes.max(size + TABLE);
         let most = bytes / size;
-        let bitmap = (most.div_ceil(BLOCK) * size_of::<Block>()).next_multiple_of(COMPANION_SIZE);
+        let bitmap =
+            (most.div_ceil(BLOCK) * size_of::<Block>()).next_multiple_of(guard::page_size());
         let lead = (bitmap + most * COMPANION_SIZE).next_multiple_of(TABLE);
         let base = reserve(bytes)?;
         // SAFETY: both are less than `bytes`.
@@ -206,6 +207,14 @@ impl Slab {
         let to = ((blocks.end * BLOCK) as u32).min(self.slots);
         // SAFETY: the caller's promise.
         unsafe { map_anew(self.slot(from), ((to - from) as usize) << self.bits) };
+        // Their companions fill whole pages, where pages have 4 KiB. What doesn't, stays.
+        let page = guard::page_size();
+        let start = from as usize * COMPANION_SIZE;
+        let end = to as usize * COMPANION_SIZE / page * page;
+        if start.is_multiple_of(page) && start < end {
+            // SAFETY: within the companions, and those of unused slots may become zero.
+            let _ = unsafe { discard(self.companions.add(start), end - start) };
+        }
     }
 
     /// Drops the pages of some slots of one block: one call for each run of neighbours.
