@@ -70,8 +70,14 @@
 //!   at an `.await`. A task in the middle of a `wait` stays where it is.
 //! - A stack has 256 KiB of address space by default, also where the closure of [`run`] and the polls
 //!   of tasks run. [`Builder::stack_size`] chooses another size for all,
-//!   [`fiber::Builder::stack_size`] for one fiber. Running off a stack ends the process by SIGSEGV,
-//!   without a message so far.
+//!   [`fiber::Builder::stack_size`] for one fiber. Running off a stack ends the process, as in a
+//!   thread, with a message that names the task. [`fiber::Builder::measure_stack`] says how much a
+//!   fiber takes.
+//! - A task that waits needs a stack for its worker to go on with. When the system has no memory for
+//!   one, [`wait`](Wait::wait) panics in that task, and the others go on.
+//! - The first runtime, or stack, of a process installs a handler for SIGSEGV and SIGBUS, which leaves
+//!   all but our own overflows to the handler that was there before. One that is installed later has
+//!   the last word.
 //! - A `std::sync::MutexGuard` held across a `wait` can deadlock a worker. [`sync::Mutex`] can't.
 //! - While a stack is suspended in the middle of an unwind (a destructor waits during a panic), other
 //!   tasks of that worker can see `std::thread::panicking()`, and a std mutex guard that is taken

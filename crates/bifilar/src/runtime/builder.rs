@@ -153,7 +153,9 @@ impl Builder {
     /// # Errors
     /// As [`build`](Builder::build).
     pub fn build_local(self) -> io::Result<LocalRuntime> {
-        Ok(LocalRuntime { driver: Driver::new(self.shared(Some(1))?, 0)? })
+        let shared = self.shared(Some(1))?;
+        let first = super::first_stacks(&shared)?;
+        Ok(LocalRuntime { driver: Driver::new(shared, 0, first) })
     }
 
     fn shared(self, workers: Option<usize>) -> io::Result<std::sync::Arc<Shared>> {
@@ -168,14 +170,7 @@ impl Builder {
                 "a runtime of {workers} workers: 1 to {MOST_WORKERS} are possible"
             ));
         }
-        if self.stack_size > stack::MAX_SIZE {
-            return invalid(format!(
-                "stacks of {} bytes: the largest possible are {}",
-                self.stack_size,
-                stack::MAX_SIZE
-            ));
-        }
-        let stack_class = scheduler::class(self.stack_size);
+        let stack_class = stack::round_up(self.stack_size)?;
         Shared::new(Config {
             workers,
             name: self.name,

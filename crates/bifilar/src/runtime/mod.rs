@@ -23,7 +23,7 @@ use crate::{
     blocking,
     cell::{JoinHandle, TaskKind},
     fiber::Body,
-    scheduler::{self, Birth, Driver, Shared},
+    scheduler::{self, Birth, Driver, FirstStacks, Shared},
     wait::Wait,
 };
 use std::{
@@ -314,9 +314,15 @@ impl fmt::Debug for LocalRuntime {
 
 /// Drives a runtime with the calling thread as its first worker, until `future` is ready; then
 /// ends it.
-fn drive_to_end<F: Future>(shared: Arc<Shared>, future: F, birth: Birth) -> io::Result<F::Output> {
+fn drive_to_end<F: Future>(
+    shared: Arc<Shared>,
+    future: F,
+    mut birth: Birth,
+) -> io::Result<F::Output> {
+    birth.extra().name = Some("main".into());
+    let first = first_stacks(&shared)?;
     let mut threads = Threads::start(&shared, 1)?;
-    let driver = Driver::new(shared.clone(), 0).inspect_err(|_| shared.close())?;
+    let driver = Driver::new(shared.clone(), 0, first);
     // The end comes before the panic goes on: no stack can be unwound on a thread that is unwinding.
     let result = catch_unwind(AssertUnwindSafe(|| driver.block_on(future, birth)));
     let report = end(&driver, shared.config.shutdown_limit);
@@ -325,6 +331,13 @@ fn drive_to_end<F: Future>(shared: Arc<Shared>, future: F, birth: Birth) -> io::
         threads.join(Duration::MAX);
     }
     Ok(result.unwrap_or_else(|payload| resume_unwind(payload)))
+}
+
+fn first_stacks(shared: &Shared) -> io::Result<FirstStacks> {
+    FirstStacks::take(shared).map_err(|error| {
+        let size = shared.config.stack_class;
+        io::Error::new(error.kind(), format!("no stack of {size} bytes for a worker: {error}"))
+    })
 }
 
 /// Ends a runtime whose first worker this thread is.

@@ -64,7 +64,8 @@ pub trait Wait: IntoFuture {
     /// [`shield`](crate::shield).
     ///
     /// # Panics
-    /// If the future panics. A future that needs a reactor (a socket, a timer) panics or fails
+    /// If the future panics. If the system has no memory for a stack on which the worker would go on
+    /// meanwhile: with its reason, in this task only. A future that needs a reactor (a socket, a timer) panics or fails
     /// outside of a runtime, and its message says so.
     ///
     /// ```
