@@ -74,9 +74,8 @@ fn spawn<F: Future>(future: F) -> (Runnable, super::JoinHandle<F::Output>, &'sta
         kind: TaskKind::Async,
         pinned: None,
         shard: 0,
-        stack_class: None,
         location: Location::caller(),
-        name: None,
+        extra: None,
     };
     let (task, handle) = new::<F, Counting>(future, std::ptr::from_ref(counts).cast(), meta);
     (Runnable(task), handle, counts)
