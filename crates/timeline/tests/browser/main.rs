@@ -364,5 +364,15 @@ fn page_shows_a_hundred_thousand_boxes(browser: &mut Browser) {
     let address = url(&path);
     page.open(&format!("{address}#from=2000000&to=2150000&search=render"));
     assert!(said(&mut page, "drawn") < 2_000.0, "what isn't seen isn't drawn");
+    page.open(&format!("{address}#from=2000000&to=2005000"));
+    page.key("l");
+    let shown = said(&mut page, "shown");
+    assert!((4.0..20.0).contains(&shown), "{shown} lanes are lively within five microseconds");
+    screenshot(&mut page, "busy-html-lively", false, 1);
+    page.key("l");
+    assert_eq!(said(&mut page, "shown"), diagram.lanes.len() as f64);
+    page.open(&format!("{address}#from=2000000&to=2005000&lanes=lively"));
+    assert_eq!(said(&mut page, "shown"), shown);
+    page.open(&format!("{address}#from=2000000&to=2150000&search=render"));
     screenshot(&mut page, "busy-html-close", false, 1);
 }

@@ -26,7 +26,33 @@ function move(part, down = 0) {
   show(view.from + by, view.to + by);
 }
 
+/// Leaves out the lanes in which nothing happens in the time that is shown, or shows all again.
+function onlyLively(lively) {
+  isShown = lively ? Uint8Array.from(lanes, (_, lane) => (isLively(lane) ? 1 : 0)) : null;
+  document.getElementById("lanes").setAttribute("aria-pressed", lively);
+  tops[0] = 0;
+  layOut();
+  move(0);
+}
+
+/// Whether a lane has more in view than a pause; while a search is on, whether it has a match.
+function isLively(lane) {
+  const low = view.from,
+    high = view.to;
+  const list = isFound ? null : pausesOf[lane][0];
+  if (list) {
+    const at = first(0, list.length, (i) => pause(list[i], P_END) >= high);
+    if (at < list.length && pause(list[at], P_START) <= low) return false;
+  }
+  return rows[lane].some(([start, end]) => {
+    let at = first(start, end, (at) => box(at, END) >= low);
+    while (isFound && at < end && !isFound[at]) at++;
+    return at < end && box(at, START) <= high;
+  });
+}
+
 function scrollTo(lane) {
+  if (isLeftOut(lane)) onlyLively(false);
   const low = tops[lane],
     high = tops[lane + 1],
     room = height - AXIS;
@@ -143,7 +169,7 @@ function at(px, py) {
   }
   const lane = first(0, lanes.length, (lane) => tops[lane + 1] > py - AXIS + view.top);
   const row = lane < lanes.length ? Math.floor((floor(lane) - py) / ROW_HEIGHT) : -1;
-  const range = row >= 0 && rows[lane][row];
+  const range = row >= 0 && !isLeftOut(lane) && rows[lane][row];
   // Over a box, an arrow must be hit squarely.
   if (best && (!range || distance < 2.5)) return best;
   if (!range) return best;
@@ -303,6 +329,7 @@ const deeds = {
   PageDown: () => move(0, height - AXIS),
   0: all,
   Home: all,
+  l: () => onlyLively(!isShown),
   "/": () => field.focus(),
   "?": () => help.showModal(),
   n: () => nextMatch(1),
@@ -341,6 +368,7 @@ document.addEventListener("keydown", (event) => {
 document.getElementById("in").addEventListener("click", () => zoom(0.6));
 document.getElementById("out").addEventListener("click", () => zoom(1 / 0.6));
 document.getElementById("fit").addEventListener("click", all);
+document.getElementById("lanes").addEventListener("click", () => onlyLively(!isShown));
 document.getElementById("help").addEventListener("click", () => help.showModal());
 document.getElementById("theme").addEventListener("click", () => {
   const root = document.documentElement;
@@ -358,6 +386,7 @@ function saveToAddress() {
     parts.set("to", Math.round(view.to));
   }
   if (view.top > 0) parts.set("top", Math.round(view.top));
+  if (isShown) parts.set("lanes", "lively");
   if (wanted) parts.set("search", wanted);
   if (selected) parts.set(...name(selected).split(" "));
   const hash = parts.size ? "#" + parts : "";
@@ -380,6 +409,7 @@ function readAddress() {
     to = number("to", span + 1);
   if (from !== null && to !== null && from < to) show(from, to);
   else if (picked === null && followed === null) show(0, span);
+  onlyLively(parts.get("lanes") === "lively");
   move(0, (number("top", Infinity) ?? view.top) - view.top);
 }
 
