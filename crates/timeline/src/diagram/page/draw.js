@@ -79,7 +79,7 @@ function line(x0, y0, x1, y1, colour, thickness = 1, dashes = []) {
   pen.setLineDash([]);
 }
 
-/// Ticks at 1, 2 or 5 times a power of ten, and the unit that they share.
+// Ticks at 1, 2 or 5 times a power of ten, and the unit that they share.
 function ticks() {
   const rough = (view.to - view.from) / Math.max(2, Math.floor(across / 110));
   const power = 10 ** Math.floor(Math.log10(Math.max(rough, 1)));
@@ -120,7 +120,7 @@ function paintAxis() {
   if (hidden > 0) note(`${hidden.toLocaleString("en")} arrows: zoom in to see them`);
 }
 
-/// A line at the lower right, over the picture.
+// A line at the lower right, over the picture.
 function note(text) {
   pen.font = NAME_FONT;
   pen.textAlign = "right";
@@ -163,8 +163,8 @@ function paintScrollbar() {
   pen.globalAlpha = 1;
 }
 
-/// The boxes of a lane; adds those that are wide enough for a label to `labels`, and the ends of
-/// those that broke off to `crosses`.
+// The boxes of a lane; adds those that are wide enough for a label to `labels`, and the ends of
+// those that broke off to `crosses`.
 function paintBoxes(lane, labels, crosses) {
   const since = earliest(),
     until = latest();
@@ -205,7 +205,7 @@ function paintBoxes(lane, labels, crosses) {
   return drawn;
 }
 
-/// The edge of a box that was cut off there: teeth in the colour of the ground.
+// The edge of a box that was cut off there: teeth in the colour of the ground.
 function torn(edge, top, into) {
   pen.fillStyle = colours.ground;
   pen.beginPath();
@@ -216,7 +216,7 @@ function torn(edge, top, into) {
   pen.fill();
 }
 
-/// Calls `visit` with the pauses of a list that meet a stretch of time.
+// Calls `visit` with the pauses of a list that meet a stretch of time.
 function eachPause(list, from, to, visit) {
   const end = list.length;
   for (let i = first(0, end, (i) => pause(list[i], P_END) >= from); i < end; i++) {
@@ -277,7 +277,7 @@ function paintPauses(lane) {
   pen.globalAlpha = 1;
 }
 
-/// Where a pause is drawn: it leaves a sliver of the box before and after it, where that runs.
+// Where a pause is drawn: it leaves a sliver of the box before and after it, where that runs.
 function pauseExtent(at) {
   const lane = pause(at, LANE),
     [low, high] = rows[lane][pause(at, ROW)] || [0, 0];
@@ -310,7 +310,7 @@ function paintMarks() {
   }
 }
 
-/// From where to where an arrow is drawn, downwards or upwards.
+// From where to where an arrow is drawn, downwards or upwards.
 function arrowEnds(at) {
   const from = arrow(at, FROM),
     to = arrow(at, TO);
@@ -353,19 +353,19 @@ function paintArrows() {
   pen.globalAlpha = 1;
 }
 
-/// Numbers of the first arrow from one time on, and of the first after another.
+// Numbers of the first arrow from one time on, and of the first after another.
 const arrowsBetween = (from, to) => [
   first(0, arrowCount, (at) => arrow(at, TIME) >= from),
   first(0, arrowCount, (at) => arrow(at, TIME) > to),
 ];
 
-/// How many arrows are in view, if they are so many that they would cover everything; or 0.
+// How many arrows are in view, if they are so many that they would cover everything; or 0.
 function tooManyArrows() {
   const [start, end] = arrowsBetween(earliest(), latest());
   return end - start > across / 3 ? end - start : 0;
 }
 
-/// The arrows that are drawn between two times.
+// The arrows that are drawn between two times.
 function shownArrows(from = earliest(), to = latest()) {
   if (tooManyArrows() > 0) return [];
   const [start, end] = arrowsBetween(from, to);
@@ -405,7 +405,7 @@ function measured(text) {
   return known;
 }
 
-/// As much of a text as fits.
+// As much of a text as fits.
 function fitted(text, room) {
   if (measured(text) <= room) return text;
   const letters = Array.from(text);
@@ -455,8 +455,8 @@ function paintLabels(labels) {
   pen.globalAlpha = 1;
 }
 
-/// Where a label stands best: the first stretch that is wide enough and runs, or the first that
-/// is wide enough, or all of the box. Left and right edge, and whether it is over a pause.
+// Where a label stands best: the first stretch that is wide enough and runs, or the first that
+// is wide enough, or all of the box. Left and right edge, and whether it is over a pause.
 function roomForLabel(at, boxFrom, boxTo, needed) {
   const row = box(at, ROW),
     lists = pausesOf[box(at, LANE)];

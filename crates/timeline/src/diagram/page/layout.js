@@ -57,7 +57,7 @@ const KINDS = ["task", "span", "call", "pool", "parked"];
 const CALL = 2,
   PARKED = 4;
 
-/// The first number from `low` up to `high` for which `is` holds; it must hold for all after it.
+// The first number from `low` up to `high` for which `is` holds; it must hold for all after it.
 function first(low, high, is) {
   while (low < high) {
     const middle = (low + high) >> 1;
@@ -196,7 +196,7 @@ function readColours() {
   draw();
 }
 
-/// A pattern of lines, at twice its size so that it stays sharp.
+// A pattern of lines, at twice its size so that it stays sharp.
 function hatch(size, lines, colour, thickness) {
   const tile = document.createElement("canvas");
   tile.width = tile.height = size * 2;

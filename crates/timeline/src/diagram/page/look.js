@@ -18,7 +18,7 @@ function zoom(factor, px = gutter + across / 2) {
   show(at - (at - view.from) * factor, at + (view.to - at) * factor);
 }
 
-/// Sideways by a part of the window, and down by pixels.
+// Sideways by a part of the window, and down by pixels.
 function move(part, down = 0) {
   const room = Math.max(0, tops[lanes.length] - (height - AXIS));
   view.top = Math.min(Math.max(view.top + down, 0), room);
@@ -26,7 +26,7 @@ function move(part, down = 0) {
   show(view.from + by, view.to + by);
 }
 
-/// Leaves out the lanes in which nothing happens in the time that is shown, or shows all again.
+// Leaves out the lanes in which nothing happens in the time that is shown, or shows all again.
 function onlyLively(lively) {
   isShown = lively ? Uint8Array.from(lanes, (_, lane) => (isLively(lane) ? 1 : 0)) : null;
   document.getElementById("lanes").setAttribute("aria-pressed", lively);
@@ -35,7 +35,7 @@ function onlyLively(lively) {
   move(0);
 }
 
-/// Whether a lane has more in view than a pause; while a search is on, whether it has a match.
+// Whether a lane has more in view than a pause; while a search is on, whether it has a match.
 function isLively(lane) {
   const low = view.from,
     high = view.to;
@@ -70,7 +70,7 @@ function moved() {
 
 // ── selecting ────────────────────────────────────────────────────────────────────────────────
 
-/// Three digits and a unit, as everywhere else.
+// Three digits and a unit, as everywhere else.
 function duration(ns) {
   const [unit, per] = [
     ["s", 1e9],
@@ -125,7 +125,7 @@ function select(thing) {
   moved();
 }
 
-/// Selects an arrow and brings one of its ends into view.
+// Selects an arrow and brings one of its ends into view.
 function follow(at, toTarget) {
   select({ arrow: at, toTarget });
   const time = arrow(at, TIME);
@@ -136,7 +136,7 @@ function follow(at, toTarget) {
   scrollTo(arrow(at, toTarget ? TO : FROM));
 }
 
-/// Selects a box and brings it into view, as close as it needs to be seen.
+// Selects a box and brings it into view, as close as it needs to be seen.
 function goTo(at) {
   const length = Math.max(box(at, END) - box(at, START), SHORTEST / 4);
   const shown = view.to - view.from,
@@ -154,8 +154,8 @@ function fitBox(at) {
   scrollTo(box(at, LANE));
 }
 
-/// What stands at a place: an arrow, or a box, or nothing.
-function at(px, py) {
+// What stands at a place: an arrow, or a box, or nothing.
+function thingAt(px, py) {
   if (px < gutter - MARGIN || py < AXIS) return null;
   const near = (time) => Math.abs(x(time) - px);
   let best = null,
@@ -221,7 +221,7 @@ canvas.addEventListener("pointermove", (event) => {
 const up = (event) => {
   const [px, py] = place(event);
   if (fingers.delete(event.pointerId) && dragged < 4 && event.type === "pointerup") {
-    const thing = at(px, py);
+    const thing = thingAt(px, py);
     if (thing && thing.arrow !== undefined) follow(thing.arrow, thing.toTarget);
     else select(thing);
   }
@@ -235,7 +235,7 @@ canvas.addEventListener("pointerleave", () => {
   draw();
 });
 canvas.addEventListener("dblclick", (event) => {
-  const thing = at(...place(event));
+  const thing = thingAt(...place(event));
   if (thing && thing.box !== undefined) fitBox(thing.box);
 });
 canvas.addEventListener(
@@ -255,7 +255,7 @@ canvas.addEventListener(
 
 function point(px, py) {
   const was = name(pointed);
-  pointed = at(px, py);
+  pointed = thingAt(px, py);
   canvas.classList.toggle("pointing", pointed !== null);
   if (pointed) {
     const [title, ...lines] = describe(pointed);
