@@ -36,6 +36,9 @@
 //! | start | [`run`] (a closure), [`block_on`] (a future), `#[bifilar::main]`, [`Builder`] |
 //! | spawn | [`fiber::spawn`], [`task::spawn`]; both give a [`JoinHandle`] |
 //! | wait | `.await` in async code, [`.wait()`](Wait::wait) anywhere, [`.wait_iter()`](WaitIter::wait_iter) for streams |
+//! | take what comes first | [`select!`], [`select_wait!`], [`race`](race()), [`time::timeout`] |
+//! | borrow | [`scope`], [`try_scope`] |
+//! | end early | [`time::with_deadline`], [`until`], [`sync::CancelToken`], [`JoinHandle::cancel`]; not: [`shield`] |
 //! | talk | [`net`], [`sync`], [`time`] |
 //! | call what blocks for real | [`unblock`] |
 //!
@@ -91,10 +94,12 @@ mod context;
 pub mod fiber;
 pub mod net;
 mod primitives;
+pub mod race;
 mod reactor;
 mod runtime;
 mod scheduler;
 mod scope;
+mod select;
 pub mod sync;
 pub mod task;
 pub mod time;
@@ -103,6 +108,7 @@ mod wait;
 pub use bifilar_macros::{main, test};
 pub use blocking::unblock;
 pub use cell::{Activity, Id, JoinError, JoinHandle, TaskKind, TaskReport};
+pub use race::race;
 pub use runtime::{
     Builder, EnterGuard, Handle, LocalRuntime, Runtime, ShutdownReport, block_on, run,
 };

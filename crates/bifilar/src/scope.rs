@@ -27,7 +27,7 @@ use crate::{
 };
 use pin_project_lite::pin_project;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fmt,
     future::Future,
     marker::PhantomData,
@@ -50,8 +50,9 @@ use std::{
 /// the same.
 ///
 /// # Panics
-/// With what the closure panics with. If a child panicked that nobody has joined, with "a scoped task
-/// panicked", after the others have ended. A [`spawn`](Scope::spawn) outside of a runtime panics.
+/// With what the closure panics with. If a child panicked and nobody was told by joining it, with "a
+/// scoped task panicked", after the others have ended. A [`spawn`](Scope::spawn) outside of a runtime
+/// panics.
 ///
 /// ```
 /// let words = ["any", "task", "may", "block"].map(String::from);
@@ -92,7 +93,7 @@ where
 {
     let scope = Scope::new(false);
     let value = run(&scope.children, || f(&scope));
-    if scope.children.lock().panicked {
+    if !scope.children.lock().panics.is_empty() {
         panic!("a scoped task panicked");
     }
     value
@@ -108,7 +109,7 @@ where
 /// The first error.
 ///
 /// # Panics
-/// As [`scope`].
+/// As [`scope`], also if the child that panicked was joined.
 ///
 /// ```
 /// use bifilar::{Wait, time::sleep, try_scope};
@@ -140,7 +141,7 @@ where
         }
         Err(()) => None,
     });
-    if children.lock().panicked {
+    if !children.lock().panics.is_empty() {
         panic!("a scoped task panicked");
     }
     match (lock(&first_error).take(), body) {
@@ -235,14 +236,15 @@ impl<'scope> Scope<'scope, '_> {
         F::Output: Send + 'scope,
     {
         let Some(shared) = &self.shared else { panic!("{}", scheduler::OUTSIDE) };
+        let departure = Children::arrive(&self.children);
+        let number = departure.number;
         let packet = Arc::new(Packet {
             result: Mutex::new(None),
+            number,
             children: self.children.clone(),
             scope: PhantomData,
         });
-        let departure = Children::arrive(&self.children);
-        let number = departure.number;
-        let child = Child { future, packet: packet.clone(), departure };
+        let child = Child { future: Some(future), packet: packet.clone(), departure };
         // SAFETY: future and output are `Send`. What they borrow outlives the scope, which waits for
         // the departure, and that is dropped after the future and the result.
         let task = unsafe { shared.spawn_borrowing(child, birth) };
@@ -327,8 +329,8 @@ struct State {
     running: BTreeMap<u64, Option<Task>>,
     next_number: u64,
     cancelled: bool,
-    /// A child panicked, and nobody was told.
-    panicked: bool,
+    /// The children that panicked, and nobody was told.
+    panics: HashSet<u64>,
 }
 
 impl Children {
@@ -375,6 +377,20 @@ impl Children {
         self.changed.notify_waiters();
     }
 
+    fn panicked(&self, number: u64) {
+        self.lock().panics.insert(number);
+        if self.ends_at_panic {
+            self.cancel();
+        }
+    }
+
+    /// Somebody was told of a child's panic. It stays one that has ended the scope.
+    fn told(&self, number: u64) {
+        if !self.ends_at_panic {
+            self.lock().panics.remove(&number);
+        }
+    }
+
     async fn cancelled(&self) {
         self.until(|state| state.cancelled).await;
     }
@@ -419,9 +435,21 @@ pin_project! {
     /// dropped**, and what borrows must go before the departure.
     struct Child<'scope, F: Future> {
         #[pin]
-        future: F,
+        future: Option<F>,
         packet: Arc<Packet<'scope, F::Output>>,
         departure: Departure,
+    }
+
+    impl<F: Future> PinnedDrop for Child<'_, F> {
+        /// A panic of its destructors counts as the child's. The task cell passes it on.
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            let dropped = catch_unwind(AssertUnwindSafe(|| this.future.set(None)));
+            if let Err(payload) = dropped {
+                this.departure.children.panicked(this.departure.number);
+                resume_unwind(payload);
+            }
+        }
     }
 }
 
@@ -431,15 +459,14 @@ impl<F: Future> Future for Child<'_, F> {
     /// Leaves the result in the packet: in the task cell it could outlive the scope.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
-        let future = this.future;
+        let future = this.future.as_pin_mut().expect("there until it is dropped");
         let result = match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(value)) => Ok(value),
             Err(payload) => {
                 let error = Task::current().expect("polled by a worker").join_error(payload);
-                if error.is_panic() && this.packet.children.ends_at_panic {
-                    this.packet.children.lock().panicked = true;
-                    this.packet.children.cancel();
+                if error.is_panic() {
+                    this.departure.children.panicked(this.departure.number);
                 }
                 Err(error)
             }
@@ -452,17 +479,9 @@ impl<F: Future> Future for Child<'_, F> {
 /// The result of a child, on its way to whoever joins it.
 struct Packet<'scope, T> {
     result: Mutex<Option<Result<T, JoinError>>>,
+    number: u64,
     children: Arc<Children>,
     scope: PhantomData<&'scope ()>,
-}
-
-impl<T> Drop for Packet<'_, T> {
-    fn drop(&mut self) {
-        let result = self.result.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if matches!(result, Some(Err(error)) if error.is_panic()) {
-            self.children.lock().panicked = true;
-        }
-    }
 }
 
 /// Waits for a child of a scope and gives its result.
@@ -507,9 +526,14 @@ impl<T> Future for ScopedJoinHandle<'_, T> {
     /// If it is polled again after it gave the result.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Poll::Ready(ended) = Pin::new(&mut self.task).poll(cx) else { return Poll::Pending };
-        let result = lock(&self.packet.result).take();
-        // A child that was dropped where it stood has left nothing.
-        Poll::Ready(result.unwrap_or_else(|| Err(ended.expect_err("it left no result"))))
+        let left = lock(&self.packet.result).take();
+        // A child that was dropped where it stood has left nothing; and if a destructor panicked then,
+        // that is the worse news.
+        let result = ended.and_then(|()| left.expect("left by the poll that ended it"));
+        if result.as_ref().is_err_and(JoinError::is_panic) {
+            self.packet.children.told(self.packet.number);
+        }
+        Poll::Ready(result)
     }
 }
 

@@ -16,7 +16,9 @@
 //! The list belongs to the stack, not to the task: what is suspended keeps its regions, and nothing
 //! is saved or restored. A coroutine of the user's may be left in the middle of a region, finished on
 //! another stack, or forgotten. So each region can leave the list from any place in it, and one that
-//! stands on the stack of a coroutine is passed over: nobody knows whether that runs.
+//! stands on the stack of a coroutine is passed over: nobody knows whether that runs. When a poll
+//! ends, the list is cleared: whatever is in it then was left behind by a coroutine, and the stack may
+//! go to another thread.
 //!
 //! What it deliberately does not do: unwind. `wait` does, when [`Regions::interrupted`] says so.
 
@@ -37,6 +39,7 @@ pub(crate) struct Regions {
 
 /// One region. It stands on a stack, in the frame of the call that made it, and doesn't move.
 struct Region {
+    /// Null once the stack has let go of it.
     list: Cell<*const Regions>,
     newer: Cell<*const Region>,
     older: Cell<*const Region>,
@@ -82,6 +85,26 @@ impl Regions {
             return Interruption::AskTheTask;
         }
         self.look(cx, &on_this_stack)
+    }
+
+    /// For whoever owns the stack, when nothing stands on it but a loop: lets go of the regions that
+    /// coroutines have left here.
+    #[inline]
+    pub fn clear(&self) {
+        if !self.newest.get().is_null() {
+            self.orphan_all();
+        }
+    }
+
+    #[cold]
+    fn orphan_all(&self) {
+        let mut cursor = self.newest.replace(ptr::null());
+        // SAFETY: what stands in the list is alive, see `Linked`, and on this thread.
+        while let Some(region) = unsafe { cursor.as_ref() } {
+            cursor = region.older.replace(ptr::null());
+            region.newer.set(ptr::null());
+            region.list.set(ptr::null());
+        }
     }
 
     #[cold]
@@ -140,6 +163,9 @@ impl<'a> Linked<'a> {
 
 impl Drop for Linked<'_> {
     fn drop(&mut self) {
+        if self.0.list.get().is_null() {
+            return;
+        }
         let (newer, older) = (self.0.newer.get(), self.0.older.get());
         // SAFETY: neighbours in the list are alive.
         match unsafe { newer.as_ref() } {

@@ -118,6 +118,9 @@ impl Driver {
         let reactor = self.shared().remotes[self.index()].reactor.clone();
         let worker = context::with(|context| context.worker.replace(self.address()));
         self.worker.outer.set(worker.cast());
+        if let Some(seed) = self.shared().config.seed {
+            context::with(|context| context.lot.set(seed as u32 | 1));
+        }
         context::with(|context| Entered {
             worker,
             stack: context.stack.take(),

@@ -233,7 +233,10 @@ impl Worker {
         loop {
             match self.next() {
                 Some(Run::Task(task)) => match self.stack_for(task, here) {
-                    None => self.run_task(task),
+                    None => {
+                        self.run_task(task);
+                        here.regions.clear();
+                    }
                     Some(stack) => {
                         self.first.set(Some(task));
                         let to = self.new_loop(stack);

@@ -5,8 +5,9 @@
 //!     └─────child()──► token                         and never up
 //! ```
 //!
-//! A token holds its parent, and knows its children weakly. The flag of a child is set by whoever
-//! cancels an ancestor, under no lock but that of one list at a time.
+//! A token holds its parent, so that the way down from an ancestor stays, and knows its children
+//! weakly. The flag of a child is set by whoever cancels an ancestor, under no lock but that of one
+//! list at a time.
 //!
 //! What it deliberately does not do: end anything by itself. Who holds a token looks, or waits.
 
@@ -51,6 +52,18 @@ struct Node {
     cancelled: AtomicBool,
     waiters: Notify,
     children: Mutex<Children>,
+    /// Only held, for `cancel` to come by.
+    parent: Option<Arc<Node>>,
+}
+
+impl Drop for Node {
+    /// Goes up in a loop: a long line of parents must not become a deep recursion.
+    fn drop(&mut self) {
+        let mut parent = self.parent.take();
+        while let Some(node) = parent {
+            parent = Arc::into_inner(node).and_then(|mut last| last.parent.take());
+        }
+    }
 }
 
 #[derive(Default)]
@@ -65,11 +78,16 @@ const LEAST_SWEEP: usize = 16;
 impl CancelToken {
     /// A token that nobody has cancelled.
     pub fn new() -> Self {
+        Self::below(None)
+    }
+
+    fn below(parent: Option<Arc<Node>>) -> Self {
         CancelToken {
             node: Arc::new(Node {
                 cancelled: AtomicBool::new(false),
                 waiters: Notify::new(),
                 children: Mutex::new(Children::default()),
+                parent,
             }),
         }
     }
@@ -87,7 +105,7 @@ impl CancelToken {
     /// assert!(all.child().is_cancelled());
     /// ```
     pub fn child(&self) -> Self {
-        let child = Self::new();
+        let child = Self::below(Some(self.node.clone()));
         let mut children = lock(&self.node.children);
         // Under the lock, so that `cancel` has either set the flag or will find the child.
         if self.is_cancelled() {

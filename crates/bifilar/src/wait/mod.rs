@@ -57,7 +57,11 @@ pub trait Wait: IntoFuture {
     /// Destructors may wait: nothing unwinds out of a `wait` while its task is already unwinding.
     /// The same happens, up to the edge of the region, when a
     /// [deadline](crate::time::with_deadline) passes or another [`until`](crate::until) is ready.
-    /// Inside [`shield`](crate::shield) neither does.
+    /// Inside [`shield`](crate::shield) neither does. Code that always finds its futures ready is
+    /// interrupted all the same: once in a while before the future is polled for the first time.
+    ///
+    /// A function that C calls back can't be unwound out of (the process aborts): it waits inside
+    /// [`shield`](crate::shield).
     ///
     /// # Panics
     /// If the future panics. If the system has no memory for a stack on which the worker would go on
@@ -103,28 +107,50 @@ fn on_stack<F: Future>(stack: &'static dyn Suspend, mut future: Pin<&mut F>) -> 
     let clean = !std::thread::panicking();
     // A fiber that always finds something ready lets others run all the same, and can be interrupted.
     if !context::spend() {
-        unwind_if_interrupted(stack, &mut cx, clean);
-        stack.yield_now();
+        yield_or_unwind(stack, &mut cx, clean);
     }
-    let mut waited = None;
+    let mut told = Told(None);
     loop {
         let seen = stack.observe();
         waiting::forget();
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-            if let Some(task) = waited {
-                // SAFETY: this is its poll, so it is alive.
-                unsafe { TaskRef::as_ref(&task) }.waiting.clear();
-            }
             return output;
         }
-        waited = context::with(|context| context.task.get());
-        if let Some(task) = waited {
-            // Before the futures of regions are looked at, which note themselves.
-            // SAFETY: as above.
+        // Before the futures of regions are looked at, which note themselves.
+        told.tell();
+        if let Some(payload) = interruption(stack, &mut cx, clean) {
+            // A loop that catches this and waits again, for ever, shall not have the worker for itself.
+            stack.yield_now();
+            // What the others have made ready meanwhile is not lost.
+            if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+                return output;
+            }
+            // Not a panic: the hook prints nothing. Who ends the unwinding tells it by its type.
+            resume_unwind(payload);
+        }
+        stack.suspend(seen);
+    }
+}
+
+/// Tells reports what the current task waits for, until this is dropped.
+struct Told(Option<TaskRef>);
+
+impl Told {
+    fn tell(&mut self) {
+        self.0 = context::with(|context| context.task.get());
+        if let Some(task) = self.0 {
+            // SAFETY: the task being polled is alive.
             unsafe { task.as_ref() }.waiting.keep();
         }
-        unwind_if_interrupted(stack, &mut cx, clean);
-        stack.suspend(seen);
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if let Some(task) = self.0 {
+            // SAFETY: this is its poll, so it is alive.
+            unsafe { task.as_ref() }.waiting.clear();
+        }
     }
 }
 
@@ -134,48 +160,62 @@ pub(crate) fn yield_stack() {
         Some(stack) => {
             let waker = stack.waker();
             let clean = !std::thread::panicking();
-            unwind_if_interrupted(stack, &mut Context::from_waker(&waker), clean);
-            stack.yield_now();
+            yield_or_unwind(stack, &mut Context::from_waker(&waker), clean);
         }
         None => std::thread::yield_now(),
     }
 }
 
-/// Unwinds if something interrupts the code that waits here: a region that has come to its end, or
-/// the cancellation of the task.
+/// Goes to the end of the queue, and unwinds then if something interrupts the code.
+fn yield_or_unwind(stack: &'static dyn Suspend, cx: &mut Context<'_>, clean: bool) {
+    let payload = interruption(stack, cx, clean);
+    stack.yield_now();
+    if let Some(payload) = payload {
+        resume_unwind(payload);
+    }
+}
+
+/// What interrupts the code that waits here, if something does: a region that has come to its end,
+/// or the cancellation of the task. To be unwound with.
 ///
 /// A cancel that comes after this look finds the stack that was noted here and notifies it, and then
 /// `suspend` doesn't sleep, since `seen` is older. The future of a region notifies it as any other.
 #[inline]
-fn unwind_if_interrupted(stack: &'static dyn Suspend, cx: &mut Context<'_>, clean: bool) {
+fn interruption(
+    stack: &'static dyn Suspend,
+    cx: &mut Context<'_>,
+    clean: bool,
+) -> Option<Box<dyn Any + Send>> {
     match stack.regions().interrupted(cx, |address| stack.contains(address)) {
-        Interruption::Unwind(region) => interrupt(stack, clean, Box::new(region)),
-        Interruption::Shielded => {}
+        Interruption::Unwind(region) => unless_unwinding(stack, clean, || Box::new(region)),
+        Interruption::Shielded => None,
         Interruption::AskTheTask => {
-            let Some(task) = context::with(|context| context.task.get()) else { return };
+            let task = context::with(|context| context.task.get())?;
             // SAFETY: the task being polled is alive.
-            if unsafe { task.as_ref() }.note_stack(stack.address()) {
-                interrupt(stack, clean, Box::new(CancelUnwind));
+            if !unsafe { task.as_ref() }.note_stack(stack.address()) {
+                return None;
             }
+            unless_unwinding(stack, clean, || Box::new(CancelUnwind))
         }
     }
 }
 
 #[cold]
-fn interrupt(stack: &'static dyn Suspend, clean: bool, payload: Box<dyn Any + Send>) {
+fn unless_unwinding(
+    stack: &'static dyn Suspend,
+    clean: bool,
+    payload: impl FnOnce() -> Box<dyn Any + Send>,
+) -> Option<Box<dyn Any + Send>> {
     if cfg!(panic = "abort") {
         // Stacks can't be unwound; the interruption takes effect at the next `.await`.
-        return;
+        return None;
     }
     if !clean && std::thread::panicking() {
         // This stack is unwinding already; or another stack of this thread was suspended in the
         // middle of it when this wait began, which std's count per thread can't tell apart. Try
         // again when no stack is.
         stack.notify_when_not_panicking();
-        return;
+        return None;
     }
-    // A loop that catches this and waits again, for ever, shall not have the worker for itself.
-    stack.yield_now();
-    // Not a panic: the hook prints nothing. Who ends the unwinding tells it by its type.
-    resume_unwind(payload);
+    Some(payload())
 }

@@ -57,6 +57,9 @@ pub fn until<I: IntoFuture, T>(interrupt: I, f: impl FnOnce() -> T) -> Result<T,
 /// async code, `shield(|| future.wait())`: an `.await` can be dropped by whoever polls it, and a
 /// `wait` can't.
 ///
+/// A function that C calls back can't be unwound out of, so it waits in here. In the body of a
+/// coroutine or generator, a shield ends with the poll in which it began.
+///
 /// ```
 /// use bifilar::{Wait, fiber, shield, time::sleep};
 /// use std::time::Duration;

@@ -43,6 +43,11 @@ pub(super) fn park_until_ready<F: Future>(mut future: Pin<&mut F>) -> F::Output 
     });
     let waker = Waker::from(parker.clone());
     let mut cx = Context::from_waker(&waker);
+    // As on a stack: code that always finds something ready can be interrupted.
+    if !context::spend() {
+        context::refill();
+        unwind_if_interrupted(&mut cx);
+    }
     loop {
         let seen = parker.count.observe();
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {

@@ -10,9 +10,10 @@
 //! 4. `switch` and `exit_to`, which leave one stack for another,
 //! 5. `stack_pointer`, which reads it from what a signal interrupted.
 //!
-//! A switch carries a *message*, one word, to the side that it continues, in a register. Through
-//! memory, the other side's load would wait for this side's store. [`crate::raw`] hides the
-//! message, [`crate::suspender`] lives on it.
+//! A switch carries two words to the side that it continues, in registers: a *message*, and where it
+//! came *from*. Through memory, the other side's loads would wait for this side's stores, each about as
+//! long as all the rest of a switch takes. [`crate::raw`] hides them, [`crate::suspender`] lives on
+//! them.
 
 use core::ptr::NonNull;
 
@@ -67,6 +68,13 @@ impl Suspended {
 /// What an execution runs: called once, with the `arg` given to `prepare`, and the message of the
 /// first switch to it. Never returns, never unwinds.
 pub(crate) type Entry = unsafe extern "C" fn(arg: *mut (), message: *const ()) -> !;
+
+/// What a switch brings to the side that it continues.
+pub(crate) struct Arrival {
+    pub message: *const (),
+    /// Where the other side is suspended; none if it has left for ever.
+    pub from: Option<Suspended>,
+}
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
 compile_error!(
