@@ -27,7 +27,7 @@ use crate::{
 };
 use pin_project_lite::pin_project;
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     fmt,
     future::Future,
     marker::PhantomData,
@@ -326,7 +326,7 @@ struct Children {
 #[derive(Default)]
 struct State {
     /// Those that have not ended, by number; `None` while the spawner hasn't noted the task yet.
-    running: HashMap<u64, Option<Task>>,
+    running: BTreeMap<u64, Option<Task>>,
     next_number: u64,
     cancelled: bool,
     /// The children that panicked, and nobody was told.

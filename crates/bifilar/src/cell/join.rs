@@ -4,6 +4,7 @@ use super::{
     header::{Header, Id, TaskRef},
     task::Task,
 };
+use crate::context::waiting::{self, Waiting, What};
 use std::{
     any::Any,
     fmt,
@@ -146,6 +147,7 @@ impl<T> Future for JoinHandle<T> {
     /// If it is polled again after it gave the result.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if !self.register(cx.waker()) {
+            waiting::note(Waiting::on(What::Join, self.id().get()));
             return Poll::Pending;
         }
         let mut output: Option<Result<T, JoinError>> = None;

@@ -7,7 +7,9 @@
 //! | `task` | the scheduler around a poll; saved over suspensions | the task being polled |
 //! | `runtime` | `Handle::enter` and threads of the blocking pool; saved | the runtime for code outside of workers |
 //! | `reactor` | the scheduler with `worker`, and `Handle::enter` | where sockets and timers are registered |
+//! | `lot` | each race; the scheduler, if it simulates | with which branch a race begins |
 //! | `locals` | binding a task-local, the scheduler around a poll; saved | what is bound: [`local`] |
+//! | `waiting` | leaves that aren't ready | what the running code will wait for: [`waiting`] |
 //! | `budget` | the scheduler before a poll and at each arrival | ready operations left before others must have a turn |
 //!
 //! Pointers to what stands higher in the crate are kept untyped here; the module that sets one is
@@ -15,6 +17,7 @@
 
 mod local;
 mod region;
+pub(crate) mod waiting;
 
 pub(crate) use local::{Bindings, Bound, bindings};
 pub use local::{BoundFuture, Local};
@@ -26,6 +29,7 @@ use std::{
     ptr,
     task::{Context as TaskContext, Poll, Waker},
 };
+use waiting::Waiting;
 
 /// Ready operations that a task may perform before it must let others run. tokio's figure is 128
 /// since 2020 ("Reducing tail latencies with automatic cooperative task yielding"); Go preempts
@@ -64,7 +68,9 @@ pub(crate) struct Context {
     pub runtime: Cell<*const ()>,
     pub reactor: Cell<*const ()>,
     pub locals: local::Place,
+    pub waiting: Cell<Waiting>,
     pub budget: Cell<u32>,
+    pub lot: Cell<u32>,
 }
 
 thread_local! {
@@ -76,7 +82,9 @@ thread_local! {
             runtime: Cell::new(ptr::null()),
             reactor: Cell::new(ptr::null()),
             locals: local::Place::new(),
+            waiting: Cell::new(Waiting::UNKNOWN),
             budget: Cell::new(BUDGET),
+            lot: Cell::new(1),
         }
     };
 }
@@ -115,6 +123,19 @@ impl Context {
 /// The regions for code on this thread: those of its stack, or its own.
 pub(crate) fn regions() -> *const Regions {
     region::current()
+}
+
+/// A number below `count`, for a choice that should be fair and needn't be anything else. Xorshift
+/// (Marsaglia 2003).
+pub(crate) fn draw_lot(count: usize) -> usize {
+    with(|context| {
+        let mut x = context.lot.get();
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        context.lot.set(x);
+        x as usize % count
+    })
 }
 
 /// Spends one ready operation. `false`: the budget is used up.

@@ -12,6 +12,7 @@
 //! What it deliberately does not do: end anything by itself. Who holds a token looks, or waits.
 
 use super::{Notified, Notify, lock};
+use crate::context::waiting::{self, What};
 use crate::primitives::{AtomicBool, Mutex, Ordering};
 use pin_project_lite::pin_project;
 use std::{
@@ -205,7 +206,7 @@ impl Future for Cancelled<'_> {
         if self.token.is_cancelled() {
             return Poll::Ready(());
         }
-        self.project().notified.poll(cx)
+        waiting::noted(What::Cancelled, self.project().notified.poll(cx))
     }
 }
 

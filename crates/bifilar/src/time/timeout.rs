@@ -1,7 +1,7 @@
 //! `timeout`: a future with a time limit.
 
 use super::{Sleep, sleep, sleep_until};
-use crate::context;
+use crate::context::{self, waiting};
 use std::{
     error::Error,
     fmt,
@@ -113,7 +113,7 @@ impl<F: Future> Future for Timeout<F> {
         };
         match context::until(limit.as_mut(), || future.poll(cx)) {
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-            Ok(Poll::Pending) => limit.poll(cx).map(|()| Err(Elapsed(()))),
+            Ok(Poll::Pending) => waiting::kept(|| limit.poll(cx)).map(|()| Err(Elapsed(()))),
             // In the middle of its poll.
             Err(()) => Poll::Ready(Err(Elapsed(()))),
         }

@@ -26,8 +26,8 @@ pub use iter::{WaitIter, WaitIterator};
 pub use region::{shield, until};
 
 use crate::{
-    cell::CancelUnwind,
-    context::{self, Interruption, Suspend},
+    cell::{CancelUnwind, TaskRef},
+    context::{self, Interruption, Suspend, waiting},
 };
 use std::{
     any::Any,
@@ -64,7 +64,8 @@ pub trait Wait: IntoFuture {
     /// [`shield`](crate::shield).
     ///
     /// # Panics
-    /// If the future panics. A future that needs a reactor (a socket, a timer) panics or fails
+    /// If the future panics. If the system has no memory for a stack on which the worker would go on
+    /// meanwhile: with its reason, in this task only. A future that needs a reactor (a socket, a timer) panics or fails
     /// outside of a runtime, and its message says so.
     ///
     /// ```
@@ -109,17 +110,43 @@ fn on_stack<F: Future>(stack: &'static dyn Suspend, mut future: Pin<&mut F>) -> 
     if !context::spend() {
         yield_or_unwind(stack, &mut cx, clean);
     }
+    let mut told = Told(None);
     loop {
         let seen = stack.observe();
+        waiting::forget();
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
             return output;
         }
+        // Before the futures of regions are looked at, which note themselves.
+        told.tell();
         if let Some(payload) = interruption(stack, &mut cx, clean) {
             // At once: if others ran first, they could make the future ready, again and again. And not
             // a panic: the hook prints nothing. Who ends the unwinding tells it by its type.
             resume_unwind(payload);
         }
         stack.suspend(seen);
+    }
+}
+
+/// Tells reports what the current task waits for, until this is dropped.
+struct Told(Option<TaskRef>);
+
+impl Told {
+    fn tell(&mut self) {
+        self.0 = context::with(|context| context.task.get());
+        if let Some(task) = self.0 {
+            // SAFETY: the task being polled is alive.
+            unsafe { task.as_ref() }.waiting.keep();
+        }
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if let Some(task) = self.0 {
+            // SAFETY: this is its poll, so it is alive.
+            unsafe { task.as_ref() }.waiting.clear();
+        }
     }
 }
 
