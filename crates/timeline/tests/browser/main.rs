@@ -254,6 +254,15 @@ fn page_can_be_moved_about_in(browser: &mut Browser, diagram: &Diagram) {
     assert_eq!(page.text(ground), before);
     page.key("?");
     assert_eq!(page.run("document.getElementById('keys').open"), true);
+    screenshot(&mut page, "everything-html-help", false, 1);
+    page.run("document.getElementById('keys').close()");
+    page.run("document.querySelector('main').style.flex = ''");
+    page.run("document.getElementById('table').open = true");
+    page.painted();
+    let row = "document.querySelector('#table tbody tr:nth-child(6)').innerText";
+    let cells = page.text(row).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(cells.starts_with("fetch <a> & co task 7 "), "{cells}");
+    screenshot(&mut page, "everything-html-table", false, 1);
 }
 
 /// Where the middle of a box is. The layout is that of `layout.js`.
