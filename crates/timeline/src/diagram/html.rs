@@ -104,7 +104,8 @@ impl Diagram {
                 boxes.len()
             );
             for time_ns in [ran_ns, in_calls_ns, waited_ns, ready_ns] {
-                let _ = write!(out, "<td>{}</td>", duration(time_ns));
+                let time = if time_ns == 0 { "–".to_owned() } else { duration(time_ns) };
+                let _ = write!(out, "<td>{time}</td>");
             }
             let _ = writeln!(out, "<td>{woken}×</td></tr>");
         }
