@@ -20,7 +20,7 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, Weak},
     task::{Context, Poll},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// tokio's figure; async-std's and smol's is 500.
@@ -36,7 +36,7 @@ const IDLE_LIMIT: Duration = Duration::from_secs(10);
 ///
 /// At most 512 such closures run at a time for each runtime; others queue up. Cancelling takes
 /// effect only before the closure starts; the end of the runtime cancels those that have not
-/// started and doesn't wait for the others.
+/// started and doesn't wait for the others, but [`Runtime::shutdown`](crate::Runtime::shutdown) does.
 ///
 /// # Panics
 /// Outside of a runtime; when the system can't start a single thread.
@@ -97,6 +97,8 @@ struct Pool {
     /// Those that have not ended.
     calls: Registry,
     work: Condvar,
+    /// A call has ended, and the pool is closed.
+    ended: Condvar,
 }
 
 struct State {
@@ -120,6 +122,7 @@ fn pool_of(shared: &Arc<Shared>) -> &Arc<Pool> {
             state: Mutex::new(state),
             calls: Registry::new(),
             work: Condvar::new(),
+            ended: Condvar::new(),
         })))
     });
     &self::owner(owner).expect("set above only").0
@@ -135,6 +138,22 @@ fn owner(pool: &Box<dyn BlockingPool>) -> Option<&Owner> {
 pub(crate) fn close(shared: &Shared) {
     if let Some(owner) = shared.blocking.get().and_then(owner) {
         owner.close();
+    }
+}
+
+/// Waits for the calls that still run, until `deadline` (`None`: as long as it takes).
+pub(crate) fn join(shared: &Shared, deadline: Option<Instant>) {
+    let Some(Owner(pool)) = shared.blocking.get().and_then(owner) else { return };
+    let mut state = pool.lock();
+    while !pool.calls.is_empty() {
+        let left = match deadline {
+            Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+            None => Duration::MAX,
+        };
+        if left.is_zero() {
+            return;
+        }
+        state = pool.ended.wait_timeout(state, left).unwrap().0;
     }
 }
 
@@ -175,6 +194,9 @@ impl Pool {
                 drop(state);
                 self.run(link.cast());
                 state = self.lock();
+                if state.closed {
+                    self.ended.notify_all();
+                }
                 continue;
             }
             if state.closed {

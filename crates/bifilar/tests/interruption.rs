@@ -187,23 +187,35 @@ fn what_is_ready_is_returned_although_the_time_is_up() {
     });
 }
 
-/// An interrupted wait gives way before it unwinds. What the others send then is not lost.
+/// The producer has sent more whenever the consumer comes round, but it must wait now and then.
 #[test]
-fn what_becomes_ready_while_it_gives_way_is_returned() {
-    Builder::new().workers(1).run(|| {
+fn a_flow_that_never_ends_is_interrupted() {
+    everywhere(|| {
         for cancel in [false, true] {
-            let (value, receiver) = oneshot::channel();
-            let (stop, stopped) = oneshot::channel();
-            let fiber = fiber::spawn(move || until(stopped, || receiver.wait().unwrap()).unwrap());
-            fiber::yield_now();
-            match cancel {
-                true => fiber.cancel(),
-                false => stop.send(()).unwrap(),
+            let (sender, receiver) = channel::bounded(4);
+            let (first, is_first) = oneshot::channel();
+            let producer = fiber::spawn(move || while sender.send(()).wait().is_ok() {});
+            let consumer = fiber::spawn(move || {
+                let mut first = Some(first);
+                let limit = if cancel { LATE } else { SOON };
+                with_deadline(limit, || {
+                    loop {
+                        receiver.recv().wait().unwrap();
+                        if let Some(first) = first.take() {
+                            first.send(()).unwrap();
+                        }
+                    }
+                })
+            });
+            is_first.wait().unwrap();
+            if cancel {
+                consumer.cancel();
             }
-            // The fiber finds that it is interrupted, and gives way to us.
-            fiber::yield_now();
-            value.send("just in time").unwrap();
-            assert_eq!(fiber.join().unwrap(), "just in time", "cancel: {cancel}");
+            match consumer.join() {
+                Ok(result) => assert!(!cancel && result.is_err()),
+                Err(error) => assert!(cancel && error.is_cancelled()),
+            }
+            producer.join().unwrap();
         }
     });
 }

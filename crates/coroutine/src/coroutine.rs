@@ -28,7 +28,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::{
     arch::{self, Suspended},
-    stack::{DEFAULT_SIZE, Stack},
+    stack::{self, DEFAULT_SIZE, Stack},
     suspender::{Outcome, Phase, Suspender, receive},
 };
 
@@ -204,6 +204,7 @@ impl<Input, Yield, Return> Coroutine<Input, Yield, Return> {
     where
         Body: FnOnce(&Suspender<Input, Yield>, Input) -> Return,
     {
+        stack::prepare_thread();
         let (link, fresh) = if size_of::<Top<Body, Input, Yield>>() <= LARGEST_TOP {
             place(&stack, body)
         } else {
@@ -256,6 +257,28 @@ impl<Input, Yield, Return> Coroutine<Input, Yield, Return> {
     #[inline]
     pub fn is_done(&self) -> bool {
         self.at.is_none()
+    }
+
+    /// How many bytes of its stack the coroutine has used so far, if the stack was clean when it was
+    /// made: see [`Stack::clear`] and [`Stack::depth`].
+    ///
+    /// ```
+    /// use bifilar_coroutine::{Coroutine, stack::Stack};
+    ///
+    /// let stack = Stack::new(256 * 1024)?;
+    /// // SAFETY: nothing runs on it yet.
+    /// unsafe { stack.clear() };
+    /// let mut coroutine: Coroutine<u8, (), u8> = Coroutine::with_stack(stack, |_, n| {
+    ///     std::hint::black_box([n; 100_000]).iter().fold(0, |sum, n| sum ^ n)
+    /// });
+    /// assert!(coroutine.stack_depth() < 1_000);
+    /// coroutine.resume(7);
+    /// assert!(coroutine.stack_depth() > 100_000);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn stack_depth(&self) -> usize {
+        // SAFETY: the coroutine and its stack are bound to this thread.
+        unsafe { self.stack.depth() }
     }
 
     /// Whether the body has begun, and has not ended: frames stand on the stack.

@@ -14,8 +14,10 @@
 //!   call chain has touched, plus page tables.
 //! - *Size classes.* Slots are powers of two from [`MIN_SIZE`] to [`MAX_SIZE`]; each size has
 //!   slabs of its own in each [`Pool`].
-//! - *Guards.* The lowest page of a slot is inaccessible: running off the end of a stack raises
-//!   SIGSEGV and corrupts nothing. Where the kernel knows light guards (Linux 6.13,
+//! - *Guards.* The lowest page of a slot is inaccessible: running off the end of a stack corrupts
+//!   nothing, but ends the process with a message that names who it was, as for threads. A handler
+//!   for SIGSEGV and SIGBUS, installed with the first stack, sees to that; faults elsewhere go on to
+//!   the handler that was there before. Where the kernel knows light guards (Linux 6.13,
 //!   `MADV_GUARD_INSTALL`) they leave the mapping in one piece. Elsewhere `mprotect` splits it, and
 //!   the limit `vm.max_map_count` (65,530 by default) ends at about 32,000 stacks. [`guard_kind`]
 //!   says which it is. A guard is installed when its slot is first used, and stays until all the
@@ -30,18 +32,22 @@
 //! | `pool` | which stack is next, which keep their pages, when the others give them up |
 //! | `slab` | one mapping: where its slots are, which of them are free, how memory is given up |
 //! | `guard` | the two kinds of guards |
+//! | `overflow` | who is told when a guard is hit |
+//! | `resident` | which pages were touched |
 //!
-//! What it does not do: it does not grow stacks, does not say whose stack overflowed, and keeps no
-//! per-thread cache.
+//! What it does not do: it does not grow stacks, and keeps no per-thread cache.
 
 use core::ptr::NonNull;
 use std::io;
 
 mod guard;
+mod overflow;
 mod pool;
+mod resident;
 mod slab;
 
-pub use guard::{GuardKind, guard_kind};
+pub use guard::{GuardKind, guard_kind, set_guard_size};
+pub use overflow::{Describe, Line, Overflow, describe_overflows, prepare_thread};
 pub use pool::{Pool, Usage};
 
 /// The size of a stack when nothing else is asked for: 256 KiB, guard page and colour included.
@@ -95,6 +101,30 @@ pub const MIN_SIZE: usize = 1 << pool::MIN_BITS;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub const MAX_SIZE: usize = 1 << pool::MAX_BITS;
+
+/// What a stack of `size` bytes will occupy: [`Stack::reserved`] of [`Stack::new`] with this size.
+///
+/// # Errors
+///
+/// [`InvalidInput`](io::ErrorKind::InvalidInput) if `size` is larger than [`MAX_SIZE`].
+///
+/// ```
+/// use bifilar_coroutine::stack::{MIN_SIZE, round_up};
+/// assert_eq!(round_up(0)?, MIN_SIZE);
+/// assert_eq!(round_up(100_000)?, 128 * 1024);
+/// assert!(round_up(usize::MAX).is_err());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn round_up(size: usize) -> io::Result<usize> {
+    if size > MAX_SIZE {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("a stack of {size} bytes: the largest possible is {MAX_SIZE}"),
+        ));
+    }
+    let least = MIN_SIZE.max(4 * guard::page_size()).max(2 * guard::size());
+    Ok(size.max(least).next_power_of_two())
+}
 
 /// One stack: the right to use its memory. Dropping it gives the memory back for reuse.
 ///
@@ -167,8 +197,8 @@ impl Stack {
     /// The lowest usable address: the guard ends here.
     #[inline]
     pub fn limit(&self) -> NonNull<u8> {
-        // SAFETY: a slot is larger than a page, so this stays within it.
-        unsafe { self.start().add(guard::page_size()) }
+        // SAFETY: a slot is larger than its guard, so this stays within it.
+        unsafe { self.start().add(guard::size()) }
     }
 
     /// The usable bytes, from [`Stack::limit`] to [`Stack::top`].
@@ -215,6 +245,50 @@ impl Stack {
     #[inline]
     fn start(&self) -> NonNull<u8> {
         self.slot.slab.slot(self.slot.index)
+    }
+
+    /// Makes the whole stack read as zero, so that [`depth`](Stack::depth) can say later how much of
+    /// it was used since.
+    ///
+    /// # Safety
+    ///
+    /// Nothing needs the content of the stack: no execution is suspended or running there.
+    pub unsafe fn clear(&self) {
+        let low = self.limit();
+        let length = self.reserved() - guard::size();
+        // SAFETY: whole pages of this slot, above the guard, whose content the caller gave up. The
+        // mapping is private and anonymous, so they read as zero.
+        if unsafe { libc::madvise(low.as_ptr().cast(), length, libc::MADV_DONTNEED) } != 0 {
+            // Locked memory stays, so it is written.
+            for page in resident::pages(low, length) {
+                // SAFETY: a page of this slot above the guard, whose content the caller gave up.
+                unsafe { page.write_bytes(0, guard::page_size()) };
+            }
+        }
+    }
+
+    /// How many bytes of the stack have been used since it was [cleared](Stack::clear): from the top
+    /// to the lowest word that isn't zero.
+    ///
+    /// A frame below the last call, of which only zeroes were written, doesn't count; nor does what
+    /// the system has swapped out. A stack that was never cleared tells of earlier users, too.
+    /// [`Coroutine::stack_depth`](crate::Coroutine::stack_depth) has an example.
+    ///
+    /// # Safety
+    ///
+    /// No other thread runs on the stack meanwhile.
+    pub unsafe fn depth(&self) -> usize {
+        let (low, length) = (self.limit(), self.reserved() - guard::size());
+        let words = guard::page_size() / size_of::<usize>();
+        let lowest = resident::pages(low, length).find_map(|page| {
+            (0..words).map(|word| page.as_ptr().cast::<usize>().wrapping_add(word)).find(|word| {
+                // SAFETY: a word of a page of this slot above the guard. Volatile, since the frames
+                // of this very thread may stand there.
+                let word = unsafe { word.read_volatile() };
+                word != 0
+            })
+        });
+        lowest.map_or(0, |word| self.top().as_ptr().addr().saturating_sub(word.addr()))
     }
 }
 

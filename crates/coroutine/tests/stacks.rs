@@ -356,55 +356,16 @@ fn a_hundred_thousand_at_once() {
 }
 
 #[test]
-fn guards_end_the_process() {
-    fn recurse(n: u64) -> u64 {
-        let ballast = std::hint::black_box([n; 16]);
-        if n == u64::MAX { 0 } else { 1 + recurse(n + 1) + ballast[3] }
+fn guards_come_back_after_a_trim() {
+    // All three ways of giving up: a slab, blocks, and runs of slots.
+    for keep in [0, 1, 500] {
+        let mut many: Vec<_> = (0..1000).map(|_| Stack::new(1 << 15).unwrap()).collect();
+        many.truncate(keep);
     }
-    let case = match child::side() {
-        Side::Child(case) => case,
-        Side::Parent => {
-            for case in ["recursion", "large frame", "below the limit", "neighbour", "after a trim"]
-            {
-                let output = child::run("guards_end_the_process", case);
-                assert_eq!(output.status.signal(), Some(libc::SIGSEGV), "{case}: {output:?}");
-            }
-            return;
-        }
-    };
-    // A neighbour on either side, so that what lies beyond the guard is accessible.
-    let stacks: Vec<_> = (0..3).map(|_| Stack::new(DEFAULT_SIZE).unwrap()).collect();
-    match &*case {
-        "recursion" => {
-            let mut coroutine: Coroutine<u64, (), u64> = Coroutine::new(|_, n| recurse(n));
-            coroutine.resume(0);
-        }
-        "large frame" => {
-            // Three times the stack in one frame: the compiler probes each page on the way.
-            let mut coroutine: Coroutine<u8, (), u8> = Coroutine::new(|_, n| {
-                let frame = std::hint::black_box([n; 3 * DEFAULT_SIZE]);
-                frame[1]
-            });
-            coroutine.resume(0);
-        }
-        // SAFETY: not sound at all; the guard is what is tested.
-        "below the limit" => unsafe { stacks[1].limit().sub(1).write_volatile(0) },
-        // SAFETY: as above: the lowest byte of the guard.
-        "neighbour" => unsafe { stacks[1].limit().sub(PAGE).write_volatile(0) },
-        "after a trim" => {
-            // All three ways of giving up: a slab, blocks, and runs of slots.
-            for keep in [0, 1, 500] {
-                let mut many: Vec<_> = (0..1000).map(|_| Stack::new(1 << 19).unwrap()).collect();
-                many.truncate(keep);
-            }
-            let many: Vec<_> = (0..1000).map(|_| Stack::new(1 << 19).unwrap()).collect();
-            for stack in &many[..999] {
-                assert!(!is_accessible(stack.limit().as_ptr().addr() - PAGE));
-            }
-            // SAFETY: not sound at all.
-            unsafe { many[999].limit().sub(1).write_volatile(0) }
-        }
-        _ => unreachable!(),
+    for stack in (0..1000).map(|_| Stack::new(1 << 15).unwrap()).collect::<Vec<_>>() {
+        assert!(!is_accessible(stack.limit().as_ptr().addr() - PAGE));
+        assert!(!is_accessible(stack.limit().as_ptr().addr() - 1));
+        assert!(is_accessible(stack.limit().as_ptr().addr()));
     }
 }
 
@@ -415,7 +376,7 @@ fn is_accessible(address: usize) -> bool {
 }
 
 /// Kernels without light guards refuse them; so do all where memory is locked. Ends by SIGSEGV if
-/// the other kind of guard is in place.
+/// the other kind of guard is in place: the pointer is wild, and no stack has overflowed.
 #[test]
 fn without_light_guards_page_protection_guards() {
     let case = match child::side() {
@@ -453,4 +414,101 @@ fn without_light_guards_page_protection_guards() {
     unsafe { stack.limit().write_volatile(1) };
     // SAFETY: not sound at all; the guard is what is tested.
     unsafe { stack.limit().sub(1).write_volatile(0) };
+}
+
+#[inline(never)]
+fn use_stack<const BYTES: usize>() -> usize {
+    let mut array = [1_u8; BYTES];
+    std::hint::black_box(&mut array);
+    array.iter().map(|&byte| usize::from(byte)).sum()
+}
+
+fn depth_of(size: usize, body: fn() -> usize) -> usize {
+    let stack = Stack::new(size).unwrap();
+    // SAFETY: nothing runs on it.
+    unsafe { stack.clear() };
+    let mut coroutine: Coroutine<(), (), usize> = Coroutine::with_stack(stack, move |_, ()| body());
+    coroutine.resume(());
+    coroutine.stack_depth()
+}
+
+#[test]
+fn the_depth_is_what_was_used() {
+    for size in [1 << 14, 1 << 18, 1 << 23, MAX_SIZE] {
+        let stack = Stack::new(size).unwrap();
+        // SAFETY: the memory is ours and nothing runs on it.
+        unsafe {
+            stack.limit().write_bytes(0xAA, stack.size().min(1 << 20));
+            assert_eq!(stack.depth(), stack.size(), "{size}");
+            stack.clear();
+            assert_eq!(stack.depth(), 0, "{size}");
+            for depth in [8, 16, 4000, stack.size() - 4096, stack.size()] {
+                stack.top().sub(depth).write(1);
+                assert_eq!(stack.depth(), depth, "{size}");
+            }
+            stack.clear();
+            assert_eq!(stack.depth(), 0, "{size}");
+            // A zero is not to be seen, though its page is there.
+            stack.limit().write(0);
+            stack.top().sub(24).write(1);
+            assert_eq!(stack.depth(), 24, "{size}");
+        }
+    }
+}
+
+#[test]
+fn the_depth_does_not_depend_on_earlier_users() {
+    const KIB: usize = 1024;
+    let shallow = depth_of(DEFAULT_SIZE, || 0);
+    assert!((64..4 * KIB).contains(&shallow), "{shallow}");
+    let deep = depth_of(DEFAULT_SIZE, use_stack::<{ 100 * KIB }>);
+    assert!((100 * KIB..110 * KIB).contains(&deep), "{deep}");
+    assert_eq!(depth_of(DEFAULT_SIZE, || 0), shallow);
+    assert_eq!(depth_of(1 << 23, use_stack::<{ 100 * KIB }>), deep);
+}
+
+/// Such memory can't be given up, but it can be written.
+#[test]
+fn the_depth_in_locked_memory() {
+    if let Side::Child(_) = child::side() {
+        // SAFETY: locks memory; pages that aren't there stay away until they are touched.
+        if unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) } == 0
+        {
+            the_depth_is_what_was_used();
+            the_depth_does_not_depend_on_earlier_users();
+        }
+        return;
+    }
+    let output = child::run("the_depth_in_locked_memory", "locked");
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// Where a limit leaves no room for a large slab, there are small ones; and where there is no room at
+/// all, an error.
+#[test]
+fn stacks_within_a_limit() {
+    if let Side::Child(_) = child::side() {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: u64 = statm.split(' ').next().unwrap().parse().unwrap();
+        let limit = pages * PAGE as u64 + (40 << 20);
+        let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+        // SAFETY: a limit of this process.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) }, 0);
+        let mut stacks = Vec::new();
+        let error = loop {
+            match Stack::new(1 << 20) {
+                Ok(stack) => stacks.push(stack),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::OutOfMemory);
+        assert!((10..=40).contains(&stacks.len()), "{}", stacks.len());
+        // What was given back can be had again.
+        drop(stacks.pop());
+        stacks.push(Stack::new(1 << 20).unwrap());
+        assert!(Stack::new(1 << 20).is_err());
+        return;
+    }
+    let output = child::run("stacks_within_a_limit", "limited");
+    assert!(output.status.success(), "{output:?}");
 }

@@ -1,6 +1,7 @@
 //! The part of a task cell that doesn't depend on the future's type.
 
 use super::{
+    join::JoinError,
     link::{Kind, Link},
     raw::Vtable,
     registry,
@@ -8,7 +9,17 @@ use super::{
 };
 use crate::context::{Bindings, waiting::Noted};
 use crate::primitives::{AtomicPtr, Ordering, UnsafeCell, fence};
-use std::{fmt, num::NonZeroU64, panic::Location, ptr::NonNull, task::Waker};
+use std::{
+    fmt,
+    num::NonZeroU64,
+    panic::Location,
+    ptr::NonNull,
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::Waker,
+};
 
 /// A number that no other task of this process has or had.
 ///
@@ -52,6 +63,12 @@ pub(crate) struct Extra {
     pub name: Option<Box<str>>,
     /// The size class of the stack it asked for; `None` takes the runtime's default.
     pub stack_class: Option<usize>,
+    /// Whether it is to be found out how deep its stack goes.
+    pub measure_stack: bool,
+    /// What was found, in bytes; 0 before it has ended.
+    pub stack_depth: AtomicUsize,
+    /// Why it could not be started.
+    pub refused: OnceLock<String>,
     /// The task-locals that were bound where it was spawned.
     pub locals: Bindings,
 }
@@ -67,6 +84,22 @@ impl Meta {
 
     pub fn stack_class(&self) -> Option<usize> {
         self.extra.as_ref()?.stack_class
+    }
+
+    pub fn is_stack_measured(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.measure_stack)
+    }
+
+    pub fn set_stack_depth(&self, bytes: usize) {
+        if let Some(extra) = &self.extra {
+            extra.stack_depth.store(bytes, Relaxed);
+        }
+    }
+
+    /// For who knows that the task is complete: its end has released what was stored before.
+    pub fn stack_depth(&self) -> Option<usize> {
+        let bytes = self.extra.as_ref()?.stack_depth.load(Relaxed);
+        (bytes > 0).then_some(bytes)
     }
 }
 
@@ -103,6 +136,14 @@ impl Header {
             stack: AtomicPtr::new(std::ptr::null_mut()),
             waiting: Noted::new(),
             meta,
+        }
+    }
+
+    /// How a task ended whose future was dropped instead of polled.
+    pub(super) fn not_polled(&self) -> JoinError {
+        match self.meta.extra.as_ref().and_then(|extra| extra.refused.get()) {
+            Some(reason) => JoinError::panicked(self.meta.id, Box::new(reason.clone())),
+            None => JoinError::cancelled(self.meta.id),
         }
     }
 

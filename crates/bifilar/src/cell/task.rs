@@ -90,6 +90,16 @@ impl Task {
     pub fn location(&self) -> &'static Location<'static> {
         self.header().meta.location
     }
+
+    /// How many bytes of its stack a fiber has used at the deepest point, once it has ended, if
+    /// [`fiber::Builder::measure_stack`](crate::fiber::Builder::measure_stack) asked for it.
+    ///
+    /// That is what it took of its stack's size, the runtime's own frames at the base included, and
+    /// of a panic the unwinding. `None` for a fiber that never ran.
+    pub fn stack_depth(&self) -> Option<usize> {
+        let header = self.header();
+        if header.state.is_complete() { header.meta.stack_depth() } else { None }
+    }
 }
 
 impl Clone for Task {

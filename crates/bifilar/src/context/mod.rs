@@ -7,6 +7,7 @@
 //! | `task` | the scheduler around a poll; saved over suspensions | the task being polled |
 //! | `runtime` | `Handle::enter` and threads of the blocking pool; saved | the runtime for code outside of workers |
 //! | `reactor` | the scheduler with `worker`, and `Handle::enter` | where sockets and timers are registered |
+//! | `lot` | each race; the scheduler, if it simulates | with which branch a race begins |
 //! | `locals` | binding a task-local, the scheduler around a poll; saved | what is bound: [`local`] |
 //! | `waiting` | leaves that aren't ready | what the running code will wait for: [`waiting`] |
 //! | `budget` | the scheduler before a poll and at each arrival | ready operations left before others must have a turn |
@@ -69,6 +70,7 @@ pub(crate) struct Context {
     pub locals: local::Place,
     pub waiting: Cell<Waiting>,
     pub budget: Cell<u32>,
+    pub lot: Cell<u32>,
 }
 
 thread_local! {
@@ -82,6 +84,7 @@ thread_local! {
             locals: local::Place::new(),
             waiting: Cell::new(Waiting::UNKNOWN),
             budget: Cell::new(BUDGET),
+            lot: Cell::new(1),
         }
     };
 }
@@ -120,6 +123,19 @@ impl Context {
 /// The regions for code on this thread: those of its stack, or its own.
 pub(crate) fn regions() -> *const Regions {
     region::current()
+}
+
+/// A number below `count`, for a choice that should be fair and needn't be anything else. Xorshift
+/// (Marsaglia 2003).
+pub(crate) fn draw_lot(count: usize) -> usize {
+    with(|context| {
+        let mut x = context.lot.get();
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        context.lot.set(x);
+        x as usize % count
+    })
 }
 
 /// Spends one ready operation. `false`: the budget is used up.

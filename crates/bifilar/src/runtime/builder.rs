@@ -115,8 +115,9 @@ impl Builder {
     /// Runs a closure as the main fiber of this runtime: see [`run`](crate::run).
     ///
     /// # Panics
-    /// With what the closure panics with; when the runtime can't be started, with what
-    /// [`build`](Builder::build) would return.
+    /// With what the closure panics with; when the runtime can't be started, with "cannot start a
+    /// bifilar runtime:" and the error that [`build`](Builder::build) and
+    /// [`build_local`](Builder::build_local) return instead.
     #[track_caller]
     pub fn run<T>(self, f: impl FnOnce() -> T) -> T {
         if scheduler::on_worker() {
@@ -153,7 +154,9 @@ impl Builder {
     /// # Errors
     /// As [`build`](Builder::build).
     pub fn build_local(self) -> io::Result<LocalRuntime> {
-        Ok(LocalRuntime { driver: Driver::new(self.shared(Some(1))?, 0)? })
+        let shared = self.shared(Some(1))?;
+        let first = super::first_stacks(&shared)?;
+        Ok(LocalRuntime { driver: Driver::new(shared, 0, first) })
     }
 
     fn shared(self, workers: Option<usize>) -> io::Result<std::sync::Arc<Shared>> {
@@ -168,14 +171,7 @@ impl Builder {
                 "a runtime of {workers} workers: 1 to {MOST_WORKERS} are possible"
             ));
         }
-        if self.stack_size > stack::MAX_SIZE {
-            return invalid(format!(
-                "stacks of {} bytes: the largest possible are {}",
-                self.stack_size,
-                stack::MAX_SIZE
-            ));
-        }
-        let stack_class = scheduler::class(self.stack_size);
+        let stack_class = stack::round_up(self.stack_size)?;
         Shared::new(Config {
             workers,
             name: self.name,

@@ -1,5 +1,6 @@
 //! The threads of a runtime, workers and monitor: started together, joined together.
 
+use super::first_stacks;
 use crate::scheduler::{self, Driver, Shared};
 use std::{
     io,
@@ -18,27 +19,31 @@ impl Threads {
     /// Starts workers `from..`. When one can't be started, ends those that could.
     pub fn start(shared: &Arc<Shared>, from: usize) -> io::Result<Self> {
         let (running, ended) = mpsc::channel();
-        let start = |role: &str, body: fn(Arc<Shared>, usize), index| {
+        let start = |role: &str, body: Box<dyn FnOnce(Arc<Shared>) + Send>| {
             let (shared, running) = (shared.clone(), running.clone());
             let name = format!("{}-{role}", shared.config.name);
-            thread::Builder::new().name(name).spawn(move || {
+            let thread = thread::Builder::new().name(name.clone()).spawn(move || {
                 let _running = running;
-                body(shared, index);
+                body(shared);
+            });
+            thread.map_err(|error| {
+                io::Error::new(error.kind(), format!("no thread for {name}: {error}"))
             })
         };
-        let worker = |shared, index| match Driver::new(shared, index) {
-            Ok(driver) => {
+        let worker = |index: usize| {
+            let first = first_stacks(shared)?;
+            let body = Box::new(move |shared| {
+                let driver = Driver::new(shared, index, first);
                 driver.run_until_finished(None);
                 // Whoever comes first: all tasks have ended.
                 driver.shared().close_reactors();
-            }
-            Err(error) => tracing::error!(%error, "a worker has no memory for a stack: one less"),
+            });
+            start(&index.to_string(), body)
         };
-        let monitor = |shared, _| scheduler::monitor(&shared);
-        let workers = from..shared.config.workers;
-        let threads = workers
-            .map(|index| start(&index.to_string(), worker, index))
-            .chain((shared.config.workers > 1).then(|| start("monitor", monitor, 0)))
+        let monitor = || start("monitor", Box::new(|shared| scheduler::monitor(&shared)));
+        let threads = (from..shared.config.workers)
+            .map(worker)
+            .chain((shared.config.workers > 1).then(monitor))
             .collect::<io::Result<_>>()
             .inspect_err(|_| shared.close())?;
         Ok(Threads { threads, ended: Mutex::new(ended) })

@@ -34,15 +34,16 @@ mod drive;
 mod idle;
 mod inbox;
 mod monitor;
+mod overflow;
 mod queue;
 mod ring;
 mod stack;
 mod switching;
 mod worker;
 
-pub(crate) use drive::Driver;
+pub(crate) use drive::{Driver, FirstStacks};
 pub(crate) use monitor::monitor;
-pub(crate) use stack::class;
+pub(crate) use switching::measure_stack;
 
 use crate::{
     cell::{
@@ -130,6 +131,7 @@ unsafe impl Sync for Remote {}
 
 impl Shared {
     pub fn new(config: Config) -> io::Result<Arc<Self>> {
+        bifilar_coroutine::stack::describe_overflows(overflow::describe);
         tracing::debug!(
             target: "bifilar",
             workers = config.workers,

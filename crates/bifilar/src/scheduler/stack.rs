@@ -25,7 +25,7 @@ use crate::{
 };
 use bifilar_coroutine::{
     raw::Suspended,
-    stack::{COMPANION_SIZE, MIN_SIZE, Pool, Stack},
+    stack::{COMPANION_SIZE, Overflow, Pool, Stack},
 };
 use std::{
     cell::Cell,
@@ -69,13 +69,8 @@ const _: () = {
 
 static POOL: Pool = Pool::new();
 
-/// The size class for a wish of `size` bytes: what `Stack::reserved` will say.
-pub(crate) fn class(size: usize) -> usize {
-    size.max(MIN_SIZE).next_power_of_two()
-}
-
 impl StackHeader {
-    /// A stack of this class, used or new.
+    /// A stack of this class (what `stack::round_up` makes of a size), used or new.
     pub fn take(class: usize) -> io::Result<&'static StackHeader> {
         let stack = POOL.take(class)?;
         // SAFETY: large enough, aligned, and valid for ever. Our pool's companions are all headers,
@@ -100,6 +95,13 @@ impl StackHeader {
 
     pub fn class(&self) -> usize {
         self.stack().reserved()
+    }
+
+    /// Whether this is the stack that overflowed.
+    pub fn is_at(&self, overflow: &Overflow) -> bool {
+        // SAFETY: the owner's thread asks.
+        let stack = unsafe { &*self.stack.as_ptr() };
+        stack.as_ref().is_some_and(|stack| overflow.is_of(stack))
     }
 
     /// # Safety

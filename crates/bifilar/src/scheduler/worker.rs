@@ -57,9 +57,11 @@ pub(super) struct Worker {
     pub root: Cell<Option<Suspended>>,
     /// Warm stacks of the default class.
     pub spare: RefCell<Vec<&'static StackHeader>>,
+    /// One more, for a `wait` that must not fail when there is no memory for others.
+    pub reserve: Cell<Option<&'static StackHeader>>,
     /// A stack that was just left for ever, and could not be given back while it was stood on.
     pub retired: Cell<Option<&'static StackHeader>>,
-    /// A task that needs another class of stack: the first thing a new loop stack runs.
+    /// A task that needs a stack of its own: the first thing a new loop stack runs.
     pub first: Cell<Option<TaskRef>>,
     /// Cancelled stacks that can't unwind while another one of this thread does.
     pub deferred: RefCell<Vec<&'static StackHeader>>,
@@ -82,6 +84,7 @@ impl Worker {
             deadline: Cell::new(None),
             root: Cell::new(None),
             spare: RefCell::new(Vec::new()),
+            reserve: Cell::new(None),
             retired: Cell::new(None),
             first: Cell::new(None),
             deferred: RefCell::new(Vec::new()),
@@ -124,9 +127,6 @@ impl Worker {
 
     /// What to run next; waits for it. `None`: go back to the native stack.
     pub fn next(&self) -> Option<Run> {
-        if let Some(task) = self.first.take() {
-            return Some(Run::Task(task));
-        }
         loop {
             let tick = self.tick.get().wrapping_add(1);
             self.tick.set(tick);
@@ -169,6 +169,25 @@ impl Worker {
             }
             Run::Task(_) => None,
         }
+    }
+
+    /// A suspended stack that is ready to go on, for when nothing else may run. It has the usual size,
+    /// so that a loop may stand on it afterwards.
+    pub fn ready_stack(&self) -> Option<&'static StackHeader> {
+        self.look_around();
+        self.take_inbox();
+        let mut local = self.local.borrow_mut();
+        for _ in 0..local.len() {
+            let link = local.pop()?;
+            if let Run::Stack(stack) = split(link)
+                && stack.class() == self.shared.config.stack_class
+            {
+                return Some(stack);
+            }
+            // SAFETY: popped just now.
+            unsafe { local.push(link) };
+        }
+        None
     }
 
     /// The next of what is queued here.

@@ -64,7 +64,8 @@ pub trait Wait: IntoFuture {
     /// [`shield`](crate::shield).
     ///
     /// # Panics
-    /// If the future panics. A future that needs a reactor (a socket, a timer) panics or fails
+    /// If the future panics. If the system has no memory for a stack on which the worker would go on
+    /// meanwhile: with its reason, in this task only. A future that needs a reactor (a socket, a timer) panics or fails
     /// outside of a runtime, and its message says so.
     ///
     /// ```
@@ -104,7 +105,8 @@ fn on_stack<F: Future>(stack: &'static dyn Suspend, mut future: Pin<&mut F>) -> 
     let mut cx = Context::from_waker(&waker);
     // Nobody starts to unwind within this call, whatever others of this thread do meanwhile.
     let clean = !std::thread::panicking();
-    // A fiber that always finds something ready lets others run all the same, and can be interrupted.
+    // A fiber that always finds something ready, or catches what a wait unwinds with and waits again,
+    // lets others run all the same, and can be interrupted.
     if !context::spend() {
         yield_or_unwind(stack, &mut cx, clean);
     }
@@ -118,13 +120,8 @@ fn on_stack<F: Future>(stack: &'static dyn Suspend, mut future: Pin<&mut F>) -> 
         // Before the futures of regions are looked at, which note themselves.
         told.tell();
         if let Some(payload) = interruption(stack, &mut cx, clean) {
-            // A loop that catches this and waits again, for ever, shall not have the worker for itself.
-            stack.yield_now();
-            // What the others have made ready meanwhile is not lost.
-            if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-                return output;
-            }
-            // Not a panic: the hook prints nothing. Who ends the unwinding tells it by its type.
+            // At once: if others ran first, they could make the future ready, again and again. And not
+            // a panic: the hook prints nothing. Who ends the unwinding tells it by its type.
             resume_unwind(payload);
         }
         stack.suspend(seen);

@@ -7,7 +7,8 @@
 //! 1. the drawing of a suspended stack and of a fresh one,
 //! 2. `FirstFrame` and `prepare`, which lay out a fresh stack,
 //! 3. `base`, the outermost frame of every stack,
-//! 4. `switch` and `exit_to`, which leave one stack for another.
+//! 4. `switch` and `exit_to`, which leave one stack for another,
+//! 5. `stack_pointer`, which reads it from what a signal interrupted.
 //!
 //! A switch carries two words to the side that it continues, in registers: a *message*, and where it
 //! came *from*. Through memory, the other side's loads would wait for this side's stores, each about as
@@ -84,4 +85,4 @@ compile_error!(
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod x86_64;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-pub(crate) use x86_64::{exit_to, prepare, switch};
+pub(crate) use x86_64::{exit_to, prepare, stack_pointer, switch};

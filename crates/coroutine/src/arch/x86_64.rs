@@ -162,3 +162,13 @@ pub(crate) unsafe fn exit_to(to: Suspended, message: *const ()) -> ! {
         );
     }
 }
+
+/// Where the stack pointer stood when a signal came.
+///
+/// # Safety
+///
+/// `context` is what the system gave to the handler of that signal.
+pub(crate) unsafe fn stack_pointer(context: *const libc::ucontext_t) -> usize {
+    // SAFETY: as promised.
+    unsafe { (*context).uc_mcontext.gregs[libc::REG_RSP as usize] as usize }
+}

@@ -26,7 +26,7 @@ use std::{
 };
 
 use super::{
-    GuardKind, MAX_SIZE, MIN_SIZE, Slot, Stack, guard, guard_kind,
+    GuardKind, Slot, Stack, guard, guard_kind, round_up,
     slab::{LARGEST_SLAB, Slab},
 };
 
@@ -40,6 +40,9 @@ pub(super) const MAX_BITS: u32 = 30;
 const FIRST_SLAB: usize = 64 << 20;
 /// … or so many slots: companions give up their memory by the slab.
 const MOST_SLOTS: usize = 4096;
+
+/// A slab where the system refuses the usual one.
+const MODEST_SLAB: usize = 4 << 20;
 
 /// How many stacks of one class keep their pages while nobody uses them …
 const MOST_KEPT: usize = 64;
@@ -134,14 +137,7 @@ impl Pool {
     ///
     /// As there.
     pub fn take(&'static self, size: usize) -> io::Result<Stack> {
-        if size > MAX_SIZE {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("a stack of {size} bytes: the largest possible is {MAX_SIZE}"),
-            ));
-        }
-        let least = MIN_SIZE.max(4 * guard::page_size());
-        let bits = size.max(least).next_power_of_two().ilog2();
+        let bits = round_up(size)?.ilog2();
         self.class(bits).take(bits, self)
     }
 
@@ -223,7 +219,11 @@ impl Class {
                 }
                 *first_free += 1;
             }
-            let slab = Slab::map(bits, state.next_slab, state.slabs.len() as u32, pool)?;
+            let number = state.slabs.len() as u32;
+            let slab = Slab::map(bits, state.next_slab, number, pool).or_else(|_| {
+                // `RLIMIT_AS` or strict overcommit: be modest, and leave something to others.
+                Slab::map(bits, MODEST_SLAB, number, pool)
+            })?;
             let largest = (MOST_SLOTS << bits).clamp(FIRST_SLAB, LARGEST_SLAB);
             state.next_slab = (state.next_slab * 2).min(largest);
             state.slabs.push(Shelf { slab, used: 0 });

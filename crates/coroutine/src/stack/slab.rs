@@ -33,7 +33,7 @@ use core::{
 };
 use std::io;
 
-use super::{COMPANION_SIZE, Pool, guard};
+use super::{COMPANION_SIZE, Pool, guard, overflow};
 
 /// The largest slab: as much as one table of the second level covers, and aligned to that, so that
 /// mapping a slab anew drops that table, too.
@@ -90,6 +90,7 @@ impl Slab {
         // SAFETY: both are less than `bytes`.
         let (companions, first) = unsafe { (base.add(bitmap), base.add(lead)) };
         let slots = ((bytes - lead) / size) as u32;
+        overflow::note(first, (slots as usize) << bits, bits);
         let slab = Slab { base, bytes, companions, first, slots, bits, number, pool };
         Ok(Box::leak(Box::new(slab)))
     }

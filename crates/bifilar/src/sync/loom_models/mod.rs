@@ -12,6 +12,7 @@ mod channel;
 mod locks;
 mod oneshot;
 mod signals;
+mod tokens;
 mod watch;
 
 use crate::primitives::{Condvar, Mutex};
