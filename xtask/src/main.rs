@@ -11,6 +11,7 @@
 //! and [`crates`]. Nothing here builds or changes the project: it calls cargo and reads sources.
 
 mod crates;
+mod emulated;
 mod layers;
 mod modules;
 mod steps;

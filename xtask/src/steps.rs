@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use crate::{crates, layers};
+use crate::{crates, emulated, layers};
 
 /// One thing that can be checked.
 #[derive(Debug)]
@@ -43,6 +43,12 @@ pub const STEPS: &[Step] = &[
         about: "models of the lock-free protocols, up to 3 forced switches (release build)",
         in_check: false,
         run: loom,
+    },
+    Step {
+        name: "aarch64",
+        about: "tests of the coroutines on AArch64 (needs an emulator and a cross linker)",
+        in_check: false,
+        run: emulated::run,
     },
     Step {
         name: "bench",
@@ -174,7 +180,7 @@ fn metadata() -> Result<serde_json::Value, String> {
     serde_json::from_slice(&output.stdout).map_err(|error| format!("cargo metadata: {error}"))
 }
 
-fn target_directory() -> Result<PathBuf, String> {
+pub fn target_directory() -> Result<PathBuf, String> {
     let metadata = metadata()?;
     metadata["target_directory"]
         .as_str()
@@ -183,7 +189,7 @@ fn target_directory() -> Result<PathBuf, String> {
 }
 
 /// The value of the variable `name` with `flag` at its end.
-fn with_flag(name: &str, flag: &str) -> OsString {
+pub fn with_flag(name: &str, flag: &str) -> OsString {
     let mut flags = env::var_os(name).unwrap_or_default();
     if !flags.is_empty() {
         flags.push(" ");
@@ -193,18 +199,18 @@ fn with_flag(name: &str, flag: &str) -> OsString {
 }
 
 /// The repository's root, in which every command runs.
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask has a parent").to_path_buf()
 }
 
-fn cargo(subcommand: &str) -> Command {
+pub fn cargo(subcommand: &str) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.arg(subcommand).current_dir(root());
     command
 }
 
 /// Runs a command with our own output streams; an error says what was run.
-fn call(command: &mut Command) -> Result<(), String> {
+pub fn call(command: &mut Command) -> Result<(), String> {
     let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
     let line = format!("cargo {}", words.join(" "));
     match command.status() {
