@@ -14,6 +14,7 @@ mod crates;
 mod emulated;
 mod layers;
 mod modules;
+mod sanitizers;
 mod steps;
 
 use std::{env, process::ExitCode};

@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use crate::{crates, emulated, layers};
+use crate::{crates, emulated, layers, sanitizers};
 
 /// One thing that can be checked.
 #[derive(Debug)]
@@ -45,10 +45,28 @@ pub const STEPS: &[Step] = &[
         run: loom,
     },
     Step {
+        name: "abort",
+        about: "coroutines and runtime where panics abort",
+        in_check: false,
+        run: abort,
+    },
+    Step {
         name: "aarch64",
         about: "tests of the coroutines on AArch64 (needs an emulator and a cross linker)",
         in_check: false,
         run: emulated::run,
+    },
+    Step {
+        name: "asan",
+        about: "coroutines and runtime under the address sanitizer",
+        in_check: false,
+        run: sanitizers::address,
+    },
+    Step {
+        name: "tsan",
+        about: "coroutines and runtime under the thread sanitizer",
+        in_check: false,
+        run: sanitizers::thread,
     },
     Step {
         name: "bench",
@@ -140,6 +158,20 @@ fn loom() -> Result<(), String> {
             .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
             .env("RUSTFLAGS", with_flag("RUSTFLAGS", "--cfg loom")),
     )
+}
+
+/// The test harness always unwinds, so these are programs of their own, in a directory of their own
+/// since all they stand on is compiled differently.
+fn abort() -> Result<(), String> {
+    for package in ["bifilar-coroutine", "bifilar"] {
+        call(
+            cargo("run")
+                .args(["--package", package, "--example", "panic_abort"])
+                .env("CARGO_TARGET_DIR", target_directory()?.join("abort"))
+                .env("CARGO_PROFILE_DEV_PANIC", "abort"),
+        )?;
+    }
+    Ok(())
 }
 
 fn bench() -> Result<(), String> {

@@ -28,6 +28,8 @@
 use core::ptr::NonNull;
 use std::io;
 
+use crate::sanitizer;
+
 mod guard;
 mod slab;
 
@@ -132,7 +134,7 @@ impl Stack {
         }
         let least = MIN_SIZE.max(4 * guard::page_size());
         let bits = size.max(least).next_power_of_two().ilog2();
-        slab::take(bits)
+        slab::take(bits).inspect(sanitizer::taken)
     }
 
     /// The address below which the stack begins; it grows downwards from here. 16-aligned.
@@ -194,6 +196,7 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
+        sanitizer::given_back(self);
         slab::give_back(self);
     }
 }

@@ -28,7 +28,7 @@
 use core::{any::Any, cell::Cell, marker::PhantomData, mem::ManuallyDrop, ptr};
 use std::{panic::resume_unwind, thread};
 
-use crate::arch::{self, Suspended};
+use crate::{arch::Suspended, sanitizer};
 
 /// Suspends the coroutine that it was given to: the body of every
 /// [`Coroutine`](crate::Coroutine) gets a reference to one.
@@ -159,7 +159,7 @@ impl<Input, Yield> Suspender<Input, Yield> {
     pub(crate) unsafe fn exchange(&self, message: *const ()) -> *const () {
         // SAFETY: `other` is suspended as the caller says, and since it is replaced by the side
         // that is running, nobody continues it twice.
-        unsafe { arch::switch(self.other.as_ptr(), self.other.get(), message) }
+        unsafe { sanitizer::switch(self.other.as_ptr(), self.other.get(), message) }
     }
 
     /// Marks the coroutine as being dropped: from now on `suspend` unwinds.
@@ -192,7 +192,7 @@ impl<Input, Yield> Suspender<Input, Yield> {
         self.phase.set(Phase::Finished);
         // SAFETY: the coroutine runs, so `other` is its resumer. `outcome` stays where it is until
         // the resumer has moved it out, for the resumer still owns the stack.
-        unsafe { arch::exit_to(self.other.get(), (&raw const outcome).cast()) }
+        unsafe { sanitizer::exit_to(self.other.get(), (&raw const outcome).cast()) }
     }
 
     /// Unwinds this stack because its coroutine is being dropped.

@@ -5,10 +5,11 @@ use std::{
     process::{Command, Output},
 };
 
-const VARIABLE: &str = "BIFILAR_TEST_CASE";
+/// Says to a child which case it is to run.
+pub const VARIABLE: &str = "BIFILAR_TEST_CASE";
 
 /// The command, in words, under which tests of another instruction set run here: the emulator.
-const RUNNER: &str = "BIFILAR_TEST_RUNNER";
+pub const RUNNER: &str = "BIFILAR_TEST_RUNNER";
 
 /// In the parent: runs `test` in a child, which finds `case` here, and gives what became of it.
 /// In the child: the case to run.
