@@ -2,11 +2,12 @@
 //!
 //! Both are part of the compiler, but not of what its stable edition offers: `RUSTC_BOOTSTRAP` says
 //! that we know. Our own flag, `--cfg bifilar_sanitizer`, puts the calls in that tell a sanitizer of
-//! switches. The standard library is not instrumented.
+//! switches. For the thread sanitizer the standard library is built as well: it must see how std's
+//! locks and joins order things, or all that they protect looks like a race.
 //!
 //! A run that reports nothing proves nothing unless it could: so each begins with bugs on purpose.
 
-use std::process::Command;
+use std::{env, path::Path, process::Command};
 
 use crate::steps::{call, cargo, root, target_directory, with_flag};
 
@@ -15,7 +16,8 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 struct Sanitizer {
     /// What the compiler calls it, and the value of our own flag.
     name: &'static str,
-    flags: &'static str,
+    /// Whether the standard library must be built for it, too.
+    builds_std: bool,
     /// Its settings: variables and values. `{}` stands for the folder of lists.
     settings: &'static [(&'static str, &'static str)],
     /// Tests of `tests/planted.rs`, and what must be in the report of each.
@@ -26,7 +28,7 @@ struct Sanitizer {
 
 const ADDRESS: Sanitizer = Sanitizer {
     name: "address",
-    flags: "",
+    builds_std: false,
     settings: &[
         // Signals go where they went before: tests of guards look at what becomes of the process.
         ("ASAN_OPTIONS", "handle_segv=0:handle_abort=0:detect_stack_use_after_return=1"),
@@ -44,16 +46,16 @@ const ADDRESS: Sanitizer = Sanitizer {
         "without_light_guards_page_protection_guards",
         // Each stack gets a fake stack and a shadow: minutes, and gigabytes.
         "a_hundred_thousand_at_once",
+        // Compilers, run by tests of what must not compile.
+        "what_must_not_compile",
+        "messages",
     ],
 };
 
 const THREAD: Sanitizer = Sanitizer {
     name: "thread",
-    flags: "-Cunsafe-allow-abi-mismatch=sanitizer",
-    settings: &[(
-        "TSAN_OPTIONS",
-        "suppressions={}/thread.txt:handle_segv=0:handle_abort=0:print_suppressions=0",
-    )],
+    builds_std: true,
+    settings: &[("TSAN_OPTIONS", "handle_segv=0:handle_abort=0")],
     planted: &[("a_counter_that_two_threads_change", "data race")],
     skipped: &[
         "registers_the_other_side_overwrites_come_back",
@@ -61,6 +63,9 @@ const THREAD: Sanitizer = Sanitizer {
         "without_light_guards_page_protection_guards",
         // It can follow 8,128 threads and fibers at a time.
         "a_hundred_thousand_at_once",
+        // Compilers, run by tests of what must not compile.
+        "what_must_not_compile",
+        "messages",
     ],
 };
 
@@ -74,12 +79,17 @@ pub fn thread() -> Result<(), String> {
 
 impl Sanitizer {
     fn run(&self) -> Result<(), String> {
+        if self.builds_std && !has_sources()? {
+            return Err("the sources of the standard library are missing: `rustup component add \
+                        rust-src`"
+                .to_string());
+        }
         for (test, report) in self.planted {
             self.expect_report(test, report)?;
         }
         for package in ["bifilar-coroutine", "bifilar"] {
             let mut command = self.test(package)?;
-            command.args(["--lib", "--tests", "--no-fail-fast", "--"]);
+            command.args(["--lib", "--tests", "--no-fail-fast", "--", "--exact"]);
             command.args(self.skipped.iter().flat_map(|test| ["--skip", test]));
             call(&mut command)?;
         }
@@ -102,8 +112,7 @@ impl Sanitizer {
     /// `cargo test` in a build for this sanitizer, in a directory of its own. The target is named,
     /// so that flags stay away from build scripts and macros.
     fn test(&self, package: &str) -> Result<Command, String> {
-        let flags =
-            format!("-Zsanitizer={0} --cfg bifilar_sanitizer=\"{0}\" {1}", self.name, self.flags);
+        let flags = format!("-Zsanitizer={0} --cfg bifilar_sanitizer=\"{0}\"", self.name);
         let lists = root().join("xtask").join("sanitizers");
         let mut command = cargo("test");
         command
@@ -111,9 +120,23 @@ impl Sanitizer {
             .env("CARGO_TARGET_DIR", target_directory()?.join(self.name))
             .env("RUSTC_BOOTSTRAP", "1")
             .env("RUSTFLAGS", with_flag("RUSTFLAGS", &flags));
+        if self.builds_std {
+            // Unoptimised, it unwinds for seconds.
+            command.arg("-Zbuild-std").env("CARGO_PROFILE_DEV_OPT_LEVEL", "1");
+        }
         for (variable, value) in self.settings {
             command.env(variable, value.replace("{}", &lists.display().to_string()));
         }
         Ok(command)
     }
+}
+
+/// Whether the compiler came with the sources of its standard library.
+fn has_sources() -> Result<bool, String> {
+    let output = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+        .args(["--print", "sysroot"])
+        .output()
+        .map_err(|error| format!("rustc: {error}"))?;
+    let root = String::from_utf8_lossy(&output.stdout).trim().to_string();
+    Ok(Path::new(&root).join("lib/rustlib/src/rust/library").is_dir())
 }
