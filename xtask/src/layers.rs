@@ -20,21 +20,23 @@ use crate::modules::{self, Import, ROOT};
 
 /// From top to bottom. `lib` stands for the crate's root and whatever it re-exports.
 const LAYERS: &[&[&str]] = &[
-    &[ROOT, "prelude", "task"],
+    &[ROOT, "prelude", "task", "select"],
     &["runtime"],
     &["net", "fs", "process", "signal", "blocking"],
     &["scope", "fiber"],
     &["scheduler"],
     &["wait"],
     &["reactor", "time"],
+    &["sync", "race"],
     &["context", "cell"],
-    &["sync"],
     &["primitives"],
 ];
 
 /// Imports between modules of one line that are wanted: (who, whom).
 const PEERS: &[(&str, &str)] = &[
     (ROOT, "prelude"),
+    // What its macros name is what users can name.
+    ("select", ROOT),
     ("prelude", ROOT),
     ("net", "blocking"),
     ("fs", "blocking"),

@@ -1,14 +1,14 @@
 //! Parks a crowd of fibers and tasks at once, then wakes and joins all of them, and says what one of
-//! each costs.
+//! each costs, and what is left of their memory at the end.
 //!
-//!     cargo run --release -p bifilar --example crowd -- --fibers 100000 --tasks 1000000
+//!     cargo run --release -p bifilar --example crowd -- --fibers 1000000 --tasks 0
 //!
 //! Every fiber blocks in plain blocking-style code: it reads from an in-memory pipe, receives from a
 //! channel, or sleeps. Every task awaits a notification. Memory is what the kernel says of this
 //! process: resident pages plus page tables.
 
 use bifilar::{
-    JoinHandle, Wait, fiber,
+    Builder, JoinHandle, Wait, fiber,
     sync::{Notify, channel},
     task,
     time::sleep,
@@ -23,7 +23,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-const USAGE: &str = "usage: crowd [--fibers N] [--tasks N]        (10,000 and 100,000 by default)";
+const USAGE: &str = "\
+usage: crowd [--fibers N] [--tasks N] [--block HOW] [--stack-size BYTES] [--workers N]
+
+  --fibers N          how many fibers (10,000 by default)
+  --tasks N           how many tasks (100,000 by default)
+  --block HOW         what fibers block on: pipe, channel, sleep, or mixed, a third on each (default)
+  --stack-size BYTES  address space for a stack (bifilar's default)
+  --workers N         threads (one per core by default)";
+
+struct Arguments {
+    fibers: usize,
+    tasks: usize,
+    block: Block,
+    runtime: Builder,
+}
+
+/// What fibers block on.
+#[derive(Clone, Copy)]
+enum Block {
+    Pipe,
+    Channel,
+    Sleep,
+    Mixed,
+}
 
 fn main() -> ExitCode {
     if std::env::args().skip(1).any(|argument| argument == "--help" || argument == "-h") {
@@ -31,8 +54,18 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match arguments(std::env::args().skip(1)) {
-        Ok((fibers, tasks)) => {
-            bifilar::run(|| crowd(fibers, tasks));
+        Ok(Arguments { fibers, tasks, block, runtime }) => {
+            runtime.run(|| {
+                // What every crowd leaves behind, kept stacks and the like, is not this one's cost.
+                crowd(1_000, 1_000, block, |_| {});
+                let before = memory();
+                crowd(fibers, tasks, block, |line| println!("{line}"));
+                settle();
+                println!("memory before: {} KiB, after: {} KiB", before >> 10, memory() >> 10);
+                if give_free_memory_back() {
+                    println!("and with malloc_trim: {} KiB", memory() >> 10);
+                }
+            });
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -42,85 +75,117 @@ fn main() -> ExitCode {
     }
 }
 
-fn arguments(mut args: impl Iterator<Item = String>) -> Result<(usize, usize), String> {
-    let (mut fibers, mut tasks) = (10_000, 100_000);
+fn arguments(mut args: impl Iterator<Item = String>) -> Result<Arguments, String> {
+    let (mut fibers, mut tasks, mut block) = (10_000, 100_000, Block::Mixed);
+    let mut runtime = Builder::new();
     while let Some(name) = args.next() {
-        let place = match name.as_str() {
-            "--fibers" => &mut fibers,
-            "--tasks" => &mut tasks,
+        let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
+        let number = || value.parse().map_err(|_| format!("{name} needs a number, not '{value}'"));
+        match name.as_str() {
+            "--fibers" => fibers = number()?,
+            "--tasks" => tasks = number()?,
+            "--stack-size" => runtime = runtime.stack_size(number()?),
+            "--workers" => runtime = runtime.workers(number()?),
+            "--block" => {
+                block = match value.as_str() {
+                    "pipe" => Block::Pipe,
+                    "channel" => Block::Channel,
+                    "sleep" => Block::Sleep,
+                    "mixed" => Block::Mixed,
+                    _ => return Err(format!("fibers can't block on '{value}'")),
+                }
+            }
             _ => return Err(format!("unknown argument '{name}'")),
-        };
-        let value = args.next().ok_or_else(|| format!("{name} needs a number"))?;
-        *place = value.parse().map_err(|_| format!("{name} needs a number, not '{value}'"))?;
+        }
     }
-    Ok((fibers, tasks))
+    Ok(Arguments { fibers, tasks, block, runtime })
 }
 
-fn crowd(fibers: usize, tasks: usize) {
-    let waiting = Arc::new(AtomicUsize::new(0));
+fn crowd(fibers: usize, tasks: usize, block: Block, say: impl Fn(String)) {
+    let report = |kind, count, bytes: usize, start: Instant| {
+        if count > 0 {
+            say(format!("{count} {kind}s parked in {:.2} s", start.elapsed().as_secs_f64()));
+            say(format!("bytes_per_{kind}: {}", bytes / count));
+        }
+    };
 
     let start = Instant::now();
     let before = memory();
-    let gates = Gates::new();
+    let gates = Arc::new(Gates::new(block));
     let fiber_handles: Vec<_> = (0..fibers)
         .map(|i| {
-            let (gates, waiting) = (gates.clone(), waiting.clone());
-            fiber::spawn(move || {
-                waiting.fetch_add(1, Ordering::Relaxed);
-                gates.block(i)
-            })
+            let gates = gates.clone();
+            fiber::spawn(move || gates.block(i))
         })
         .collect();
-    settle(&waiting, fibers);
+    gates.wait_for(fibers);
     let with_fibers = memory();
-    report("fiber", fibers, with_fibers - before, start);
+    report("fiber", fibers, with_fibers.saturating_sub(before), start);
 
     let start = Instant::now();
-    let notify = Arc::new(Notify::new());
     let task_handles: Vec<_> = (0..tasks)
         .map(|_| {
-            let (notify, waiting) = (notify.clone(), waiting.clone());
+            let gates = gates.clone();
             task::spawn(async move {
-                waiting.fetch_add(1, Ordering::Relaxed);
-                notify.notified().await;
+                gates.waiting.fetch_add(1, Ordering::Relaxed);
+                gates.bell.notified().await;
             })
         })
         .collect();
-    settle(&waiting, fibers + tasks);
-    report("task", tasks, memory() - with_fibers, start);
+    gates.wait_for(fibers + tasks);
+    report("task", tasks, memory().saturating_sub(with_fibers), start);
 
     let start = Instant::now();
     gates.open(fibers);
-    notify.notify_waiters();
     join_all(fiber_handles);
     join_all(task_handles);
-    println!("woken and joined in {:.2} s", start.elapsed().as_secs_f64());
+    say(format!("woken and joined in {:.2} s", start.elapsed().as_secs_f64()));
 }
 
-/// What fibers block on: a third of them on each.
-#[derive(Clone)]
+/// Where the crowd waits, until all gates are opened.
 struct Gates {
+    block: Block,
     pipe: Pipe,
     items: (channel::Sender<()>, channel::Receiver<()>),
-    bell: Arc<Notify>,
+    bell: Notify,
+    waiting: AtomicUsize,
 }
 
 impl Gates {
-    fn new() -> Self {
-        Gates { pipe: Pipe::new(), items: channel::unbounded(), bell: Arc::new(Notify::new()) }
+    fn new(block: Block) -> Self {
+        Gates {
+            block,
+            pipe: Pipe::new(),
+            items: channel::unbounded(),
+            bell: Notify::new(),
+            waiting: AtomicUsize::new(0),
+        }
     }
 
     fn block(&self, i: usize) {
-        match i % 3 {
-            0 => (&self.pipe).read_exact(&mut [0]).expect("a byte"),
-            1 => self.items.1.recv().wait().expect("an item"),
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let block = match self.block {
+            Block::Mixed => [Block::Pipe, Block::Channel, Block::Sleep][i % 3],
+            block => block,
+        };
+        match block {
+            Block::Pipe => (&self.pipe).read_exact(&mut [0]).expect("a byte"),
+            Block::Channel => self.items.1.recv().wait().expect("an item"),
             // Sleeps "for ever", until the bell rings.
-            _ => {
+            Block::Sleep | Block::Mixed => {
                 let day = Duration::from_secs(24 * 3600);
                 let bell = self.bell.notified();
                 let _ = bifilar::time::timeout(day, bell).wait();
             }
         }
+    }
+
+    /// Waits until so many have come, and then until they have gone to sleep.
+    fn wait_for(&self, all: usize) {
+        while self.waiting.load(Ordering::Relaxed) < all {
+            sleep(Duration::from_millis(1)).wait();
+        }
+        settle();
     }
 
     fn open(&self, fibers: usize) {
@@ -133,7 +198,6 @@ impl Gates {
 }
 
 /// An in-memory pipe of bytes that implements `std::io::Read`, as a sync library would want it.
-#[derive(Clone)]
 struct Pipe {
     bytes: (channel::Sender<u8>, channel::Receiver<u8>),
 }
@@ -156,11 +220,8 @@ impl Read for &Pipe {
     }
 }
 
-/// Waits until all have started, and then until they have gone to sleep.
-fn settle(waiting: &AtomicUsize, all: usize) {
-    while waiting.load(Ordering::Relaxed) < all {
-        sleep(Duration::from_millis(1)).wait();
-    }
+/// Lets everybody come to rest.
+fn settle() {
     for _ in 0..3 {
         sleep(Duration::from_millis(5)).wait();
     }
@@ -172,11 +233,14 @@ fn join_all<T>(handles: Vec<JoinHandle<T>>) {
     }
 }
 
-fn report(kind: &str, count: usize, bytes: usize, start: Instant) {
-    if count > 0 {
-        println!("{count} {kind}s parked in {:.2} s", start.elapsed().as_secs_f64());
-        println!("bytes_per_{kind}: {}", bytes / count);
+/// Asks glibc's allocator for what was freed; by itself it often keeps that.
+fn give_free_memory_back() -> bool {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: may be called at any time.
+    unsafe {
+        libc::malloc_trim(0);
     }
+    cfg!(target_env = "gnu")
 }
 
 /// Resident pages plus page tables, in bytes.

@@ -6,14 +6,16 @@
 //! do for [`IDLE_LIMIT`] goes away.
 
 use crate::{
-    cell::{self, Fifo, Header, Id, JoinHandle, Link, Meta, Schedule, TaskKind, TaskRef},
-    context,
-    scheduler::{self, Shared},
+    cell::{
+        self, Fifo, Header, Id, JoinHandle, Link, Meta, Registry, Schedule, TaskKind, TaskRef,
+        TaskReport,
+    },
+    context::{self, Bound},
+    scheduler::{self, Birth, BlockingPool, Shared},
 };
 use std::{
     future::Future,
     io,
-    panic::Location,
     pin::Pin,
     sync::{Arc, Condvar, Mutex, MutexGuard, Weak},
     task::{Context, Poll},
@@ -55,15 +57,18 @@ where
 {
     let shared = scheduler::expect_current();
     let pool = pool_of(&shared);
+    let birth = Birth::new(TaskKind::Blocking);
     let meta = Meta {
         id: Id::next(),
-        kind: TaskKind::Blocking,
+        kind: birth.kind,
         pinned: None,
         shard: 0,
-        location: Location::caller(),
-        extra: None,
+        location: birth.location,
+        extra: birth.extra,
     };
-    let (task, handle) = cell::new::<_, Pooled>(Call(Some(f)), std::ptr::null(), meta);
+    let (task, handle) = cell::new::<_, Pooled>(Call(Some(f)), Arc::as_ptr(pool).cast(), meta);
+    // SAFETY: new, so alive and in no registry. The pool's is never closed.
+    let _inserted = unsafe { pool.calls.insert(task) };
     if let Err(error) = pool.push(task) {
         cancel(task);
         panic!("cannot start a thread for a blocking call: {error}");
@@ -89,6 +94,8 @@ struct Pool {
     shared: Weak<Shared>,
     name: String,
     state: Mutex<State>,
+    /// Those that have not ended.
+    calls: Registry,
     work: Condvar,
 }
 
@@ -111,15 +118,22 @@ fn pool_of(shared: &Arc<Shared>) -> &Arc<Pool> {
             shared: Arc::downgrade(shared),
             name: format!("{}-unblock", shared.config.name),
             state: Mutex::new(state),
+            calls: Registry::new(),
             work: Condvar::new(),
         })))
     });
-    &owner.downcast_ref::<Owner>().expect("set above only").0
+    &self::owner(owner).expect("set above only").0
+}
+
+#[expect(clippy::borrowed_box, reason = "the signature of `Option::and_then` over what is kept")]
+fn owner(pool: &Box<dyn BlockingPool>) -> Option<&Owner> {
+    let pool: &dyn std::any::Any = &**pool;
+    pool.downcast_ref()
 }
 
 /// The runtime ends: cancels the calls that have not started. Those that run are not waited for.
 pub(crate) fn close(shared: &Shared) {
-    if let Some(owner) = shared.blocking.get().and_then(|owner| owner.downcast_ref::<Owner>()) {
+    if let Some(owner) = shared.blocking.get().and_then(owner) {
         owner.close();
     }
 }
@@ -181,10 +195,22 @@ impl Pool {
     fn run(&self, task: TaskRef) {
         let _entered = self.shared.upgrade().map(scheduler::enter);
         context::with(|context| context.task.set(Some(task)));
+        // SAFETY: it came from the queue, so it is alive.
+        let _bound = Bound::new(unsafe { task.as_ref() }.meta.locals());
         // SAFETY: it came from the queue, which gives the right to its one poll; the closure is
         // `Send`.
         unsafe { Header::poll(task) };
         context::with(|context| context.task.set(None));
+    }
+}
+
+impl BlockingPool for Owner {
+    fn report(&self, reports: &mut Vec<TaskReport>) {
+        self.0.calls.report(reports);
+    }
+
+    fn threads(&self) -> usize {
+        self.0.lock().threads
     }
 }
 
@@ -225,7 +251,14 @@ unsafe impl Schedule for Pooled {
 
     fn reschedule(_: TaskRef) {}
 
-    fn finished(_: TaskRef) {}
+    fn finished(task: TaskRef) {
+        // SAFETY: alive until this returns; its pool is, since whoever polls it holds the pool; it was
+        // inserted when it was made.
+        unsafe {
+            let pool = task.as_ref().scheduler.cast::<Pool>();
+            (*pool).calls.remove(task);
+        }
+    }
 
     fn interrupt(_: *mut ()) {}
 }

@@ -36,6 +36,9 @@
 //! | start | [`run`] (a closure), [`block_on`] (a future), `#[bifilar::main]`, [`Builder`] |
 //! | spawn | [`fiber::spawn`], [`task::spawn`]; both give a [`JoinHandle`] |
 //! | wait | `.await` in async code, [`.wait()`](Wait::wait) anywhere, [`.wait_iter()`](WaitIter::wait_iter) for streams |
+//! | take what comes first | [`select!`], [`select_wait!`], [`race`](race()), [`time::timeout`] |
+//! | borrow | [`scope`], [`try_scope`] |
+//! | end early | [`time::with_deadline`], [`until`], [`sync::CancelToken`], [`JoinHandle::cancel`]; not: [`shield`] |
 //! | talk | [`net`], [`sync`], [`time`] |
 //! | call what blocks for real | [`unblock`] |
 //!
@@ -67,8 +70,14 @@
 //!   at an `.await`. A task in the middle of a `wait` stays where it is.
 //! - A stack has 256 KiB of address space by default, also where the closure of [`run`] and the polls
 //!   of tasks run. [`Builder::stack_size`] chooses another size for all,
-//!   [`fiber::Builder::stack_size`] for one fiber. Running off a stack ends the process by SIGSEGV,
-//!   without a message so far.
+//!   [`fiber::Builder::stack_size`] for one fiber. Running off a stack ends the process, as in a
+//!   thread, with a message that names the task. [`fiber::Builder::measure_stack`] says how much a
+//!   fiber takes.
+//! - A task that waits needs a stack for its worker to go on with. When the system has no memory for
+//!   one, [`wait`](Wait::wait) panics in that task, and the others go on.
+//! - The first runtime, or stack, of a process installs a handler for SIGSEGV and SIGBUS, which leaves
+//!   all but our own overflows to the handler that was there before. One that is installed later has
+//!   the last word.
 //! - A `std::sync::MutexGuard` held across a `wait` can deadlock a worker. [`sync::Mutex`] can't.
 //! - While a stack is suspended in the middle of an unwind (a destructor waits during a panic), other
 //!   tasks of that worker can see `std::thread::panicking()`, and a std mutex guard that is taken
@@ -85,9 +94,12 @@ mod context;
 pub mod fiber;
 pub mod net;
 mod primitives;
+pub mod race;
 mod reactor;
 mod runtime;
 mod scheduler;
+mod scope;
+mod select;
 pub mod sync;
 pub mod task;
 pub mod time;
@@ -95,9 +107,13 @@ mod wait;
 
 pub use bifilar_macros::{main, test};
 pub use blocking::unblock;
-pub use cell::{Id, JoinError, JoinHandle, TaskKind};
-pub use runtime::{Builder, EnterGuard, Handle, LocalRuntime, Runtime, block_on, run};
-pub use wait::{Wait, WaitIter, WaitIterator};
+pub use cell::{Activity, Id, JoinError, JoinHandle, TaskKind, TaskReport};
+pub use race::race;
+pub use runtime::{
+    Builder, EnterGuard, Handle, LocalRuntime, Runtime, ShutdownReport, block_on, run,
+};
+pub use scope::{Scope, ScopedJoinHandle, TryScope, scope, try_scope};
+pub use wait::{Wait, WaitIter, WaitIterator, shield, until};
 
 /// The traits of this crate, to be imported with a star: `use bifilar::prelude::*;`.
 ///

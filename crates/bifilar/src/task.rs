@@ -4,15 +4,15 @@
 //! may `.await` or `.wait()` as the place demands.
 
 use crate::{
-    cell::{Header, Id, JoinError, TaskKind, TaskRef},
-    context,
+    cell::{JoinError, TaskKind},
     scheduler::{self, Birth},
     wait::Wait,
 };
-use std::{fmt, future::Future, panic::Location, pin::Pin};
+use std::{future::Future, pin::Pin};
 
 #[doc(no_inline)]
-pub use crate::cell::{Id as TaskId, JoinHandle};
+pub use crate::cell::{Id as TaskId, JoinHandle, Task};
+pub use crate::context::{BoundFuture, Local};
 pub use crate::{blocking::unblock as spawn_blocking, runtime::block_on, time::sleep};
 #[doc(no_inline)]
 pub use std::task::{Context, Poll};
@@ -108,73 +108,19 @@ pub fn current() -> Task {
 /// assert!(bifilar::task::try_current().is_none());
 /// ```
 pub fn try_current() -> Option<Task> {
-    let task = context::with(|context| context.task.get())?;
-    // SAFETY: the task being polled is alive.
-    unsafe { task.as_ref() }.state.ref_inc();
-    Some(Task { task })
+    Task::current()
 }
 
-/// What is known of a task. It keeps neither the task running nor its result.
-#[derive(PartialEq, Eq)]
-pub struct Task {
-    task: TaskRef,
-}
-
-// SAFETY: it gives access to what never changes in a task's header, whose memory it keeps alive.
-unsafe impl Send for Task {}
-// SAFETY: as above.
-unsafe impl Sync for Task {}
-
-impl Task {
-    fn header(&self) -> &Header {
-        // SAFETY: a counted reference is held.
-        unsafe { self.task.as_ref() }
-    }
-
-    /// Its number.
-    pub fn id(&self) -> Id {
-        self.header().meta.id
-    }
-
-    /// The name given by a `Builder`.
-    pub fn name(&self) -> Option<&str> {
-        self.header().meta.name()
-    }
-
-    /// How its body is written.
-    pub fn kind(&self) -> TaskKind {
-        self.header().meta.kind
-    }
-
-    /// Where it was spawned.
-    pub fn location(&self) -> &'static Location<'static> {
-        self.header().meta.location
-    }
-}
-
-impl Clone for Task {
-    fn clone(&self) -> Self {
-        self.header().state.ref_inc();
-        Task { task: self.task }
-    }
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        // SAFETY: its own reference, used no more.
-        unsafe { Header::release(self.task) }
-    }
-}
-
-impl fmt::Debug for Task {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Task")
-            .field("id", &self.id().get())
-            .field("name", &self.name())
-            .field("kind", &self.kind())
-            .field("location", &format_args!("{}", self.location()))
-            .finish()
-    }
+/// Whether the task that calls this has been asked to end early.
+///
+/// For long computations, which never wait and so are never interrupted. Shields don't hide it.
+/// Outside of a task it is false.
+///
+/// ```
+/// bifilar::run(|| assert!(!bifilar::task::is_cancelled()));
+/// ```
+pub fn is_cancelled() -> bool {
+    Task::current().is_some_and(|task| task.is_cancelled())
 }
 
 /// Spawns tasks with a name.

@@ -69,7 +69,7 @@ fn bad_numbers_are_errors() {
     for (builder, says) in [
         (Builder::new().workers(0), "0 workers"),
         (Builder::new().workers(1 << 20), "1048576 workers"),
-        (Builder::new().stack_size(usize::MAX), "stacks of"),
+        (Builder::new().stack_size(usize::MAX), "a stack of 18446744073709551615 bytes"),
     ] {
         let error = builder.build().unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);

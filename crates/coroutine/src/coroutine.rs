@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!  stack of a coroutine                     Coroutine (moves freely)
-//!  ╞════════════════════════╡ ◄─ top        ┌───────┬──────┐
-//!  │ Suspender              │ ◄─────────────┤ link  │ stack│
-//!  │ body, until it starts  │               └───────┴──────┘
-//!  ├────────────────────────┤
-//!  │ entry: reads the body, │
-//!  │   catches its panics   │
-//!  │ frames of the body …   │
+//!  ╞════════════════════════╡ ◄─ top        ┌──────┬────┬───────┐
+//!  │ Suspender              │ ◄─────────────┤ link │ at │ stack │
+//!  │ body, until it starts  │               └──────┴─┬──┴───────┘
+//!  ├────────────────────────┤                        │
+//!  │ entry: reads the body, │                        │
+//!  │   catches its panics   │                        │
+//!  │ frames of the body …   │ ◄──────────────────────┘
 //!  ▼                        ▼
 //! ```
 //!
@@ -27,8 +27,9 @@ use core::{
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::{
+    arch::Suspended,
     sanitizer,
-    stack::{DEFAULT_SIZE, Stack},
+    stack::{self, DEFAULT_SIZE, Stack},
     suspender::{Outcome, Phase, Suspender, receive},
 };
 
@@ -89,6 +90,8 @@ use crate::{
 pub struct Coroutine<Input, Yield, Return> {
     /// At the top of `stack`, valid as long as that is.
     link: NonNull<Suspender<Input, Yield>>,
+    /// Where it is suspended; none once the body has ended.
+    at: Option<Suspended>,
     /// Dropped by hand, once nothing stands on it any more.
     stack: ManuallyDrop<Stack>,
     /// Takes inputs, gives values and at last a return value.
@@ -202,13 +205,14 @@ impl<Input, Yield, Return> Coroutine<Input, Yield, Return> {
     where
         Body: FnOnce(&Suspender<Input, Yield>, Input) -> Return,
     {
-        let link = if size_of::<Top<Body, Input, Yield>>() <= LARGEST_TOP {
+        stack::prepare_thread();
+        let (link, fresh) = if size_of::<Top<Body, Input, Yield>>() <= LARGEST_TOP {
             place(&stack, body)
         } else {
             let body = Box::new(body);
             place(&stack, move |suspender: &_, input| body(suspender, input))
         };
-        Coroutine { link, stack: ManuallyDrop::new(stack), marker: PhantomData }
+        Coroutine { link, at: Some(fresh), stack: ManuallyDrop::new(stack), marker: PhantomData }
     }
 
     /// Continues the coroutine, until it suspends itself or its body ends. The first call starts
@@ -223,22 +227,20 @@ impl<Input, Yield, Return> Coroutine<Input, Yield, Return> {
     #[inline]
     #[track_caller]
     pub fn resume(&mut self, input: Input) -> CoroutineState<Yield, Return> {
-        let link = self.link();
-        if link.phase() == Phase::Finished {
-            resumed_after_its_end();
-        }
+        let Some(at) = self.at else { resumed_after_its_end() };
         let input = ManuallyDrop::new(input);
-        // SAFETY: the coroutine isn't finished, and since `self` is borrowed mutably it isn't
-        // running: it is suspended, and expects an input or null. It hasn't run on another thread,
-        // as `Self` isn't Send. `input` stays where it is until the coroutine has moved it out.
-        let message = unsafe { link.exchange((&raw const input).cast()) };
-        if link.phase() != Phase::Finished {
-            // SAFETY: a coroutine that isn't finished comes back by `suspend`, with a value that
-            // it gave up.
-            return CoroutineState::Yielded(unsafe { message.cast::<Yield>().read() });
+        // SAFETY: the coroutine hasn't ended, and since `self` is borrowed mutably it isn't running: it
+        // is suspended, and expects an input or null. It hasn't run on another thread, as `Self` isn't
+        // Send. `input` stays where it is until the coroutine has moved it out.
+        let arrival = unsafe { self.link().resume(at, (&raw const input).cast()) };
+        self.at = arrival.from;
+        if self.at.is_some() {
+            // SAFETY: a coroutine that hasn't ended comes back by `suspend`, with a value that it gave
+            // up.
+            return CoroutineState::Yielded(unsafe { arrival.message.cast::<Yield>().read() });
         }
-        // SAFETY: a coroutine that is finished comes back by `finish`, with an outcome of `entry`.
-        match unsafe { message.cast::<Outcome<Return>>().read() } {
+        // SAFETY: a coroutine that has ended comes back by `finish`, with an outcome of `entry`.
+        match unsafe { arrival.message.cast::<Outcome<Return>>().read() } {
             Ok(value) => CoroutineState::Returned(value),
             Err(payload) => resume_unwind(payload),
         }
@@ -255,12 +257,34 @@ impl<Input, Yield, Return> Coroutine<Input, Yield, Return> {
     /// ```
     #[inline]
     pub fn is_done(&self) -> bool {
-        self.link().phase() == Phase::Finished
+        self.at.is_none()
+    }
+
+    /// How many bytes of its stack the coroutine has used so far, if the stack was clean when it was
+    /// made: see [`Stack::clear`] and [`Stack::depth`].
+    ///
+    /// ```
+    /// use bifilar_coroutine::{Coroutine, stack::Stack};
+    ///
+    /// let stack = Stack::new(256 * 1024)?;
+    /// // SAFETY: nothing runs on it yet.
+    /// unsafe { stack.clear() };
+    /// let mut coroutine: Coroutine<u8, (), u8> = Coroutine::with_stack(stack, |_, n| {
+    ///     std::hint::black_box([n; 100_000]).iter().fold(0, |sum, n| sum ^ n)
+    /// });
+    /// assert!(coroutine.stack_depth() < 1_000);
+    /// coroutine.resume(7);
+    /// assert!(coroutine.stack_depth() > 100_000);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn stack_depth(&self) -> usize {
+        // SAFETY: the coroutine and its stack are bound to this thread.
+        unsafe { self.stack.depth() }
     }
 
     /// Whether the body has begun, and has not ended: frames stand on the stack.
     pub(crate) fn is_suspended(&self) -> bool {
-        self.link().phase() == Phase::Started
+        self.at.is_some() && self.link().phase() == Phase::Started
     }
 
     #[inline(always)]
@@ -273,18 +297,19 @@ impl<Input, Yield, Return> Coroutine<Input, Yield, Return> {
 impl<Input, Yield, Return> Drop for Coroutine<Input, Yield, Return> {
     fn drop(&mut self) {
         let mut remains = None;
-        if !self.is_done() {
-            if cfg!(panic = "abort") && self.is_suspended() {
+        if let Some(at) = self.at.take() {
+            if cfg!(panic = "abort") && self.link().phase() == Phase::Started {
                 // There is no unwinding: the frames stay for ever, and so does their stack.
                 return;
             }
             let link = self.link();
             link.set_dropping();
             // SAFETY: as in `resume`; null is what a coroutine being dropped expects. From now on
-            // `suspend` doesn't come back here, so the body has ended and this is its outcome.
-            let outcome = unsafe { receive::<Outcome<Return>>(link.exchange(ptr::null())) };
-            debug_assert!(self.is_done());
-            remains = outcome;
+            // `suspend` doesn't come back here: the body ends, with an outcome.
+            let arrival = unsafe { link.resume(at, ptr::null()) };
+            debug_assert!(arrival.from.is_none());
+            // SAFETY: as just said; the body gave it up.
+            remains = unsafe { receive::<Outcome<Return>>(arrival.message) };
             if let Some(Err(payload)) = &remains
                 && self.link().is_forced_unwind(&**payload)
             {
@@ -305,12 +330,15 @@ impl<Input, Yield, Return> Drop for Coroutine<Input, Yield, Return> {
 
 impl<Input, Yield, Return> fmt::Debug for Coroutine<Input, Yield, Return> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Coroutine").field("phase", &self.link().phase()).finish_non_exhaustive()
+        f.debug_struct("Coroutine").field("done", &self.is_done()).finish_non_exhaustive()
     }
 }
 
 /// Lays out the top of `stack`, as drawn in the head of this file, with a fresh execution below.
-fn place<Body, Input, Yield, Return>(stack: &Stack, body: Body) -> NonNull<Suspender<Input, Yield>>
+fn place<Body, Input, Yield, Return>(
+    stack: &Stack,
+    body: Body,
+) -> (NonNull<Suspender<Input, Yield>>, Suspended)
 where
     Body: FnOnce(&Suspender<Input, Yield>, Input) -> Return,
 {
@@ -330,9 +358,10 @@ where
     };
     let top = top.cast::<Top<Body, Input, Yield>>();
     // SAFETY: there is room for it and it is aligned, see above; nothing else is there.
-    unsafe { top.write(Top { body: ManuallyDrop::new(body), suspender: Suspender::new(fresh) }) };
+    unsafe { top.write(Top { body: ManuallyDrop::new(body), suspender: Suspender::new() }) };
     // SAFETY: a field of what was just written.
-    unsafe { NonNull::new_unchecked(&raw mut (*top.as_ptr()).suspender) }
+    let link = unsafe { NonNull::new_unchecked(&raw mut (*top.as_ptr()).suspender) };
+    (link, fresh)
 }
 
 /// The first function on the stack of a coroutine.

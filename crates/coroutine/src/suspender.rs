@@ -12,23 +12,27 @@
 //! before the message is read, for its side is suspended until then. Null in place of an input
 //! means: unwind.
 //!
-//! `other` is where the side that isn't running is suspended, so that a switch is an exchange with
-//! this word. `phase` tells what may happen next:
+//! Where the resumer is suspended stands in `resumer`, at the top of the stack. Where the coroutine is
+//! suspended travels with its message, so that the resumer needn't look for it in memory; without it,
+//! the coroutine has ended. `phase` tells what else may happen:
 //!
 //! ```text
 //!          resume            return, panic
-//!  Fresh ─────────► Started ───────────────► Finished
+//!  Fresh ─────────► Started ───────────────► the end
 //!    │                 │                        ▲
 //!    └──── drop ───────┴───► Dropping ──────────┘
 //! ```
 //!
 //! A resumer may read `phase` at any time, since the coroutine stands still then, and sets
-//! `Dropping`. The coroutine sets the two others.
+//! `Dropping`. The coroutine sets `Started`.
 
 use core::{any::Any, cell::Cell, marker::PhantomData, mem::ManuallyDrop, ptr};
 use std::{panic::resume_unwind, thread};
 
-use crate::{arch::Suspended, sanitizer};
+use crate::{
+    arch::{Arrival, Suspended},
+    sanitizer,
+};
 
 /// Suspends the coroutine that it was given to: the body of every
 /// [`Coroutine`](crate::Coroutine) gets a reference to one.
@@ -70,8 +74,8 @@ use crate::{arch::Suspended, sanitizer};
 /// });
 /// ```
 pub struct Suspender<Input, Yield> {
-    /// Where the side that isn't running is suspended.
-    other: Cell<Suspended>,
+    /// While the coroutine runs: where its resumer is suspended.
+    resumer: Cell<Option<Suspended>>,
     phase: Cell<Phase>,
     /// Takes a value, gives an input. (Not being `Sync` comes from the cells.)
     marker: PhantomData<fn(Yield) -> Input>,
@@ -83,7 +87,6 @@ pub(crate) enum Phase {
     Fresh,
     Started,
     Dropping,
-    Finished,
 }
 
 /// What travels up the stack of a coroutine that is dropped while suspended.
@@ -96,9 +99,8 @@ pub(crate) struct ForcedUnwind {
 pub(crate) type Outcome<Return> = thread::Result<Return>;
 
 impl<Input, Yield> Suspender<Input, Yield> {
-    /// A link to the fresh execution `other`.
-    pub(crate) fn new(other: Suspended) -> Self {
-        Suspender { other: Cell::new(other), phase: Cell::new(Phase::Fresh), marker: PhantomData }
+    pub(crate) fn new() -> Self {
+        Suspender { resumer: Cell::new(None), phase: Cell::new(Phase::Fresh), marker: PhantomData }
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -139,27 +141,42 @@ impl<Input, Yield> Suspender<Input, Yield> {
         }
         let value = ManuallyDrop::new(value);
         // SAFETY: a suspender never leaves the body it was given to, so this runs on the coroutine
-        // (or on one that runs inside it, and is suspended with it): `other` is its resumer.
-        // `value` stays where it is until the resumer has moved it out.
-        let message = unsafe { self.exchange((&raw const value).cast()) };
+        // (or on one that runs inside it, and is suspended with it): its resumer is suspended on this
+        // thread, and expects a message. `value` stays where it is until the resumer has moved it out.
+        // The word that said where the resumer is may be overwritten: it is set again before this
+        // returns.
+        let arrival = unsafe {
+            sanitizer::switch(self.resumer_place(), self.resumer(), (&raw const value).cast())
+        };
         // SAFETY: a resumer sends an input or null, and gave up the input.
-        match unsafe { receive(message) } {
+        match unsafe { receive(arrival.message) } {
             Some(input) => input,
             None => self.unwind(),
         }
     }
 
-    /// Continues the other side with `message`. Returns its next message.
+    /// Continues the coroutine at `at` with `message`, until it switches back.
     ///
     /// # Safety
     ///
-    /// `other` is suspended, on this thread, and expects this message. For the resumer: the
-    /// coroutine isn't finished.
+    /// The coroutine is suspended there, on this thread, and expects this message.
     #[inline(always)]
-    pub(crate) unsafe fn exchange(&self, message: *const ()) -> *const () {
-        // SAFETY: `other` is suspended as the caller says, and since it is replaced by the side
-        // that is running, nobody continues it twice.
-        unsafe { sanitizer::switch(self.other.as_ptr(), self.other.get(), message) }
+    pub(crate) unsafe fn resume(&self, at: Suspended, message: *const ()) -> Arrival {
+        // SAFETY: suspended as the caller says; it finds us in the place it looks into.
+        unsafe { sanitizer::switch(self.resumer_place(), at, message) }
+    }
+
+    /// Where this side is suspended, for the coroutine that runs.
+    #[inline(always)]
+    fn resumer(&self) -> Suspended {
+        // SAFETY: asked for on the coroutine only, and whoever resumed it has written this.
+        unsafe { self.resumer.get().unwrap_unchecked() }
+    }
+
+    #[inline(always)]
+    fn resumer_place(&self) -> *mut Suspended {
+        // `Option<Suspended>` is one pointer wide (as its docs say), `Some` being the pointer itself.
+        self.resumer.as_ptr().cast()
     }
 
     /// Marks the coroutine as being dropped: from now on `suspend` unwinds.
@@ -189,10 +206,9 @@ impl<Input, Yield> Suspender<Input, Yield> {
     /// resumer expects this `Return`.
     pub(crate) unsafe fn finish<Return>(&self, outcome: Outcome<Return>) -> ! {
         let outcome = ManuallyDrop::new(outcome);
-        self.phase.set(Phase::Finished);
-        // SAFETY: the coroutine runs, so `other` is its resumer. `outcome` stays where it is until
+        // SAFETY: the coroutine runs, so its resumer is suspended. `outcome` stays where it is until
         // the resumer has moved it out, for the resumer still owns the stack.
-        unsafe { sanitizer::exit_to(self.other.get(), (&raw const outcome).cast()) }
+        unsafe { sanitizer::exit_to(self.resumer(), (&raw const outcome).cast()) }
     }
 
     /// Unwinds this stack because its coroutine is being dropped.

@@ -2,11 +2,16 @@
 
 mod child;
 
-use std::{io::ErrorKind, os::unix::process::ExitStatusExt, thread};
+use std::{
+    io::ErrorKind,
+    os::unix::process::ExitStatusExt,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread,
+};
 
 use bifilar_coroutine::{
     Coroutine, CoroutineState,
-    stack::{DEFAULT_SIZE, GuardKind, MAX_SIZE, MIN_SIZE, Stack, guard_kind},
+    stack::{COMPANION_SIZE, DEFAULT_SIZE, GuardKind, MAX_SIZE, MIN_SIZE, Pool, Stack, guard_kind},
 };
 use child::Side;
 
@@ -85,37 +90,224 @@ fn tops_are_coloured() {
 }
 
 #[test]
-fn the_last_one_given_back_is_the_first_taken() {
-    // A class that no other test of this process uses, so that none takes ours.
-    const SIZE: usize = 1 << 19;
-    let stacks: Vec<_> = (0..100).map(|_| Stack::new(SIZE).unwrap()).collect();
-    let tops: Vec<_> = stacks.iter().map(Stack::top).collect();
-    for stack in stacks {
-        drop(stack);
-    }
-    let again: Vec<_> = (0..100).map(|_| Stack::new(SIZE).unwrap()).collect();
-    let mut reused: Vec<_> = again.iter().map(Stack::top).collect();
-    // The few that stayed warm come first, in reverse, and then the others, in reverse.
-    assert_eq!(reused[0], tops[15]);
-    assert_eq!(reused[16], tops[99]);
-    let mut tops = tops;
-    tops.sort_unstable();
-    reused.sort_unstable();
-    assert_eq!(reused, tops);
+fn kept_stacks_are_taken_first_and_trimmed_ones_by_address() {
+    static POOL: Pool = Pool::new();
+    let stacks: Vec<_> = (0..200).map(|_| POOL.take(DEFAULT_SIZE).unwrap()).collect();
+    let tops: Vec<_> = stacks.iter().map(|stack| stack.top().addr()).collect();
+    assert!(tops.is_sorted());
+    assert_eq!(usage(&POOL), (200, 0));
+    let mut stacks = stacks.into_iter();
+    stacks.by_ref().take(64).for_each(drop);
+    assert_eq!(usage(&POOL), (136, 64));
+    // One more: the lowest quarter stays warm.
+    drop(stacks.next());
+    assert_eq!(usage(&POOL), (135, 16));
+    let warm: Vec<_> = (0..16).map(|_| POOL.take(DEFAULT_SIZE).unwrap()).collect();
+    let cold: Vec<_> = (0..49).map(|_| POOL.take(DEFAULT_SIZE).unwrap()).collect();
+    assert_eq!(usage(&POOL), (200, 0));
+    let again: Vec<_> = warm.iter().chain(&cold).map(|stack| stack.top().addr()).collect();
+    assert_eq!(again, tops[..65]);
+    // The last one given back is the first taken.
+    drop(cold);
+    let reused = POOL.take(DEFAULT_SIZE).unwrap();
+    assert_eq!(reused.top().addr(), tops[64]);
+    // Other sizes have slabs of their own.
+    let other = POOL.take(2 * DEFAULT_SIZE).unwrap();
+    assert!(!tops.contains(&other.top().addr()));
+}
+
+fn usage(pool: &Pool) -> (usize, usize) {
+    let usage = pool.usage();
+    (usage.in_use, usage.kept)
 }
 
 #[test]
-fn discarding_keeps_the_topmost_page() {
-    let stack = Stack::new(1 << 21).unwrap();
-    // SAFETY: the memory is ours and nothing runs on it.
-    unsafe {
-        stack.top().sub(1).write(1);
-        stack.limit().write(1);
-        stack.top().sub(3 * PAGE).write(1);
-        stack.discard();
-        assert_eq!(stack.top().sub(1).read(), 1);
-        assert_eq!(stack.limit().read(), 0);
-        assert_eq!(stack.top().sub(3 * PAGE).read(), 0);
+fn a_huge_stack_is_not_kept() {
+    static POOL: Pool = Pool::new();
+    for _ in 0..3 {
+        let stack = POOL.take(MAX_SIZE).unwrap();
+        // SAFETY: ours.
+        unsafe {
+            assert_eq!(stack.top().sub(1).read(), 0);
+            stack.top().sub(1).write(1);
+        }
+    }
+    assert_eq!(usage(&POOL), (0, 0));
+    assert!(POOL.usage().reserved < 2 * MAX_SIZE, "one and the same place");
+}
+
+/// Fills a pool, writes all over, gives stacks back in many orders, and looks for content that
+/// should not be there, or should, and for guards.
+#[test]
+fn memory_given_up_is_zero_and_what_stays_is_untouched() {
+    static POOL: Pool = Pool::new();
+    // Three slabs, the third of them in part.
+    const COUNT: usize = 4096 + 4096 + 500;
+    let mut random = Random(0x5EED);
+    let mut stacks: Vec<Stack> = Vec::new();
+    for round in 0..6 {
+        while stacks.len() < COUNT {
+            let stack = POOL.take(MIN_SIZE).unwrap();
+            // SAFETY: ours; a guarded page would end the process.
+            unsafe {
+                let (low, high) = (stack.limit(), stack.top().sub(8));
+                // A kept stack is as its last user left it: with its own address.
+                let expected = [0, stack.top().addr().get()];
+                assert!(expected.contains(&low.cast::<usize>().read()), "round {round}");
+                assert!(expected.contains(&high.cast::<usize>().read()), "round {round}");
+                low.cast::<usize>().write(stack.top().addr().get());
+                high.cast::<usize>().write(stack.top().addr().get());
+            }
+            stacks.push(stack);
+        }
+        let mut tops: Vec<_> = stacks.iter().map(|stack| stack.top().addr()).collect();
+        tops.sort_unstable();
+        tops.dedup();
+        assert_eq!(tops.len(), COUNT, "round {round}: two own the same");
+        match round % 3 {
+            0 => stacks.sort_by_key(|stack| stack.top().addr()),
+            1 => stacks.sort_by_key(|stack| std::cmp::Reverse(stack.top().addr())),
+            _ => random.shuffle(&mut stacks),
+        }
+        // All, a few, nearly all.
+        stacks.truncate([0, COUNT - 300, 40][round % 3]);
+        for stack in &stacks {
+            // SAFETY: ours.
+            let content = unsafe { stack.limit().cast::<usize>().read() };
+            assert_eq!(content, stack.top().addr().get(), "round {round}");
+        }
+        let usage = POOL.usage();
+        assert_eq!(usage.in_use, stacks.len());
+        assert!(usage.kept <= 64);
+    }
+}
+
+#[test]
+fn companions_are_zero_at_first_and_valid_for_ever() {
+    static POOL: Pool = Pool::new();
+    let mut words: Vec<&'static AtomicUsize> = Vec::new();
+    for round in 0..3 {
+        let stacks: Vec<_> = (0..5000).map(|_| POOL.take(MIN_SIZE).unwrap()).collect();
+        for stack in &stacks {
+            assert!(stack.companion().addr().get().is_multiple_of(COMPANION_SIZE));
+            // SAFETY: atomics are what this pool's companions are, at each of their ends.
+            let (first, last): (&AtomicUsize, &AtomicUsize) = unsafe {
+                let end = stack.companion().add(COMPANION_SIZE - size_of::<usize>());
+                (stack.companion().cast().as_ref(), end.cast().as_ref())
+            };
+            for word in [first, last] {
+                let before = word.fetch_add(1, Relaxed);
+                assert!(before < 2 * 3, "round {round}: {before}");
+                words.push(word);
+            }
+        }
+        drop(stacks);
+        words.iter().for_each(|word| _ = word.load(Relaxed));
+    }
+    let mut addresses: Vec<_> = words.iter().map(|word| std::ptr::from_ref(*word)).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    assert_eq!(addresses.len(), 10_000, "no two stacks have the same, and each has the same again");
+}
+
+#[test]
+fn threads_share_a_pool() {
+    static POOL: Pool = Pool::new();
+    thread::scope(|scope| {
+        for seed in 1..=4 {
+            scope.spawn(move || {
+                let mut random = Random(seed);
+                let mut stacks: Vec<Stack> = Vec::new();
+                for _ in 0..20_000 {
+                    if random.below(1000) == 0 {
+                        random.shuffle(&mut stacks);
+                        stacks.truncate(random.below(20));
+                    }
+                    let stack = POOL.take(MIN_SIZE).unwrap();
+                    // SAFETY: ours, unless it is somebody else's, too.
+                    unsafe { stack.limit().cast::<u64>().write_volatile(seed) };
+                    stacks.push(stack);
+                    let old = &stacks[random.below(stacks.len())];
+                    // SAFETY: ours, and written above.
+                    assert_eq!(unsafe { old.limit().cast::<u64>().read_volatile() }, seed);
+                }
+            });
+        }
+    });
+    assert_eq!(POOL.usage().in_use, 0);
+}
+
+/// Pages and page tables of a crowd of stacks go back, in whatever order they come back.
+#[test]
+fn a_crowd_leaves_no_memory_behind() {
+    let case = match child::side() {
+        Side::Child(case) => case,
+        Side::Parent => {
+            for case in ["first first", "last first", "shuffled", "all but a few"] {
+                let output = child::run("a_crowd_leaves_no_memory_behind", case);
+                assert!(output.status.success(), "{case}: {output:?}");
+            }
+            return;
+        }
+    };
+    static POOL: Pool = Pool::new();
+    let count = if guard_kind() == GuardKind::Madvise { 50_000 } else { 20_000 };
+    let mut stacks: Vec<Stack> = Vec::with_capacity(count);
+    let crowd = |stacks: &mut Vec<Stack>, count| {
+        for _ in 0..count {
+            let stack = POOL.take(DEFAULT_SIZE).unwrap();
+            // SAFETY: ours.
+            unsafe { stack.top().sub(8).write(1) };
+            stacks.push(stack);
+        }
+    };
+    // What is kept stands there before as well as after.
+    crowd(&mut stacks, 1_000);
+    stacks.clear();
+    let before = memory();
+    crowd(&mut stacks, count);
+    let grown = memory() - before;
+    assert!(grown > count * PAGE, "{grown}");
+    match &*case {
+        "first first" => {}
+        "last first" => stacks.reverse(),
+        "shuffled" => Random(0x5EED).shuffle(&mut stacks),
+        // They gather in the lowest slab as time passes, but at first they are everywhere.
+        "all but a few" => stacks = stacks.into_iter().step_by(count / 10).collect(),
+        _ => unreachable!(),
+    }
+    if case != "all but a few" {
+        stacks.clear();
+    }
+    let left = memory().saturating_sub(before);
+    assert!(left < grown / 100, "{case}: {left} of {grown} bytes are left");
+}
+
+/// Resident pages plus page tables, in bytes.
+fn memory() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let kibibytes = |field: &str| -> usize {
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    (kibibytes("VmRSS:") + kibibytes("VmPTE:")) * 1024
+}
+
+/// Xorshift (Marsaglia 2003).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, below: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % below as u64) as usize
+    }
+
+    fn shuffle<T>(&mut self, items: &mut [T]) {
+        for i in (1..items.len()).rev() {
+            items.swap(i, self.below(i + 1));
+        }
     }
 }
 
@@ -164,46 +356,27 @@ fn a_hundred_thousand_at_once() {
 }
 
 #[test]
-fn guards_end_the_process() {
-    fn recurse(n: u64) -> u64 {
-        let ballast = std::hint::black_box([n; 16]);
-        if n == u64::MAX { 0 } else { 1 + recurse(n + 1) + ballast[3] }
+fn guards_come_back_after_a_trim() {
+    // All three ways of giving up: a slab, blocks, and runs of slots.
+    for keep in [0, 1, 500] {
+        let mut many: Vec<_> = (0..1000).map(|_| Stack::new(1 << 15).unwrap()).collect();
+        many.truncate(keep);
     }
-    let case = match child::side() {
-        Side::Child(case) => case,
-        Side::Parent => {
-            for case in ["recursion", "large frame", "below the limit", "neighbour"] {
-                let output = child::run("guards_end_the_process", case);
-                assert_eq!(output.status.signal(), Some(libc::SIGSEGV), "{case}: {output:?}");
-            }
-            return;
-        }
-    };
-    // A neighbour on either side, so that what lies beyond the guard is accessible.
-    let stacks: Vec<_> = (0..3).map(|_| Stack::new(DEFAULT_SIZE).unwrap()).collect();
-    match &*case {
-        "recursion" => {
-            let mut coroutine: Coroutine<u64, (), u64> = Coroutine::new(|_, n| recurse(n));
-            coroutine.resume(0);
-        }
-        "large frame" => {
-            // Three times the stack in one frame: the compiler probes each page on the way.
-            let mut coroutine: Coroutine<u8, (), u8> = Coroutine::new(|_, n| {
-                let frame = std::hint::black_box([n; 3 * DEFAULT_SIZE]);
-                frame[1]
-            });
-            coroutine.resume(0);
-        }
-        // SAFETY: not sound at all; the guard is what is tested.
-        "below the limit" => unsafe { stacks[1].limit().sub(1).write_volatile(0) },
-        // SAFETY: as above: the lowest byte of the guard.
-        "neighbour" => unsafe { stacks[1].limit().sub(PAGE).write_volatile(0) },
-        _ => unreachable!(),
+    for stack in (0..1000).map(|_| Stack::new(1 << 15).unwrap()).collect::<Vec<_>>() {
+        assert!(!is_accessible(stack.limit().as_ptr().addr() - PAGE));
+        assert!(!is_accessible(stack.limit().as_ptr().addr() - 1));
+        assert!(is_accessible(stack.limit().as_ptr().addr()));
     }
 }
 
+/// Asks the kernel to read a byte for us.
+fn is_accessible(address: usize) -> bool {
+    let path = std::fs::File::open("/proc/self/mem").unwrap();
+    std::os::unix::fs::FileExt::read_exact_at(&path, &mut [0], address as u64).is_ok()
+}
+
 /// Kernels without light guards refuse them; so do all where memory is locked. Ends by SIGSEGV if
-/// the other kind of guard is in place.
+/// the other kind of guard is in place: the pointer is wild, and no stack has overflowed.
 #[test]
 fn without_light_guards_page_protection_guards() {
     let case = match child::side() {
@@ -233,10 +406,109 @@ fn without_light_guards_page_protection_guards() {
     }
     let stack = Stack::new(DEFAULT_SIZE).unwrap();
     // Locked pages can't be given up, which must not matter.
-    let many: Vec<_> = (0..100).map(|_| Stack::new(DEFAULT_SIZE).unwrap()).collect();
+    let many: Vec<_> = (0..1000).map(|_| Stack::new(DEFAULT_SIZE).unwrap()).collect();
+    drop(many);
+    let many: Vec<_> = (0..1000).map(|_| Stack::new(DEFAULT_SIZE).unwrap()).collect();
     drop(many);
     // SAFETY: ours.
     unsafe { stack.limit().write_volatile(1) };
     // SAFETY: not sound at all; the guard is what is tested.
     unsafe { stack.limit().sub(1).write_volatile(0) };
+}
+
+#[inline(never)]
+fn use_stack<const BYTES: usize>() -> usize {
+    let mut array = [1_u8; BYTES];
+    std::hint::black_box(&mut array);
+    array.iter().map(|&byte| usize::from(byte)).sum()
+}
+
+fn depth_of(size: usize, body: fn() -> usize) -> usize {
+    let stack = Stack::new(size).unwrap();
+    // SAFETY: nothing runs on it.
+    unsafe { stack.clear() };
+    let mut coroutine: Coroutine<(), (), usize> = Coroutine::with_stack(stack, move |_, ()| body());
+    coroutine.resume(());
+    coroutine.stack_depth()
+}
+
+#[test]
+fn the_depth_is_what_was_used() {
+    for size in [1 << 14, 1 << 18, 1 << 23, MAX_SIZE] {
+        let stack = Stack::new(size).unwrap();
+        // SAFETY: the memory is ours and nothing runs on it.
+        unsafe {
+            stack.limit().write_bytes(0xAA, stack.size().min(1 << 20));
+            assert_eq!(stack.depth(), stack.size(), "{size}");
+            stack.clear();
+            assert_eq!(stack.depth(), 0, "{size}");
+            for depth in [8, 16, 4000, stack.size() - 4096, stack.size()] {
+                stack.top().sub(depth).write(1);
+                assert_eq!(stack.depth(), depth, "{size}");
+            }
+            stack.clear();
+            assert_eq!(stack.depth(), 0, "{size}");
+            // A zero is not to be seen, though its page is there.
+            stack.limit().write(0);
+            stack.top().sub(24).write(1);
+            assert_eq!(stack.depth(), 24, "{size}");
+        }
+    }
+}
+
+#[test]
+fn the_depth_does_not_depend_on_earlier_users() {
+    const KIB: usize = 1024;
+    let shallow = depth_of(DEFAULT_SIZE, || 0);
+    assert!((64..4 * KIB).contains(&shallow), "{shallow}");
+    let deep = depth_of(DEFAULT_SIZE, use_stack::<{ 100 * KIB }>);
+    assert!((100 * KIB..110 * KIB).contains(&deep), "{deep}");
+    assert_eq!(depth_of(DEFAULT_SIZE, || 0), shallow);
+    assert_eq!(depth_of(1 << 23, use_stack::<{ 100 * KIB }>), deep);
+}
+
+/// Such memory can't be given up, but it can be written.
+#[test]
+fn the_depth_in_locked_memory() {
+    if let Side::Child(_) = child::side() {
+        // SAFETY: locks memory; pages that aren't there stay away until they are touched.
+        if unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) } == 0
+        {
+            the_depth_is_what_was_used();
+            the_depth_does_not_depend_on_earlier_users();
+        }
+        return;
+    }
+    let output = child::run("the_depth_in_locked_memory", "locked");
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// Where a limit leaves no room for a large slab, there are small ones; and where there is no room at
+/// all, an error.
+#[test]
+fn stacks_within_a_limit() {
+    if let Side::Child(_) = child::side() {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: u64 = statm.split(' ').next().unwrap().parse().unwrap();
+        let limit = pages * PAGE as u64 + (40 << 20);
+        let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+        // SAFETY: a limit of this process.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) }, 0);
+        let mut stacks = Vec::new();
+        let error = loop {
+            match Stack::new(1 << 20) {
+                Ok(stack) => stacks.push(stack),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::OutOfMemory);
+        assert!((10..=40).contains(&stacks.len()), "{}", stacks.len());
+        // What was given back can be had again.
+        drop(stacks.pop());
+        stacks.push(Stack::new(1 << 20).unwrap());
+        assert!(Stack::new(1 << 20).is_err());
+        return;
+    }
+    let output = child::run("stacks_within_a_limit", "limited");
+    assert!(output.status.success(), "{output:?}");
 }

@@ -1,13 +1,25 @@
 //! The part of a task cell that doesn't depend on the future's type.
 
 use super::{
+    join::JoinError,
     link::{Kind, Link},
     raw::Vtable,
     registry,
     state::State,
 };
+use crate::context::{Bindings, waiting::Noted};
 use crate::primitives::{AtomicPtr, Ordering, UnsafeCell, fence};
-use std::{fmt, num::NonZeroU64, panic::Location, ptr::NonNull, task::Waker};
+use std::{
+    fmt,
+    num::NonZeroU64,
+    panic::Location,
+    ptr::NonNull,
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::Waker,
+};
 
 /// A number that no other task of this process has or had.
 ///
@@ -46,11 +58,19 @@ pub(crate) struct Meta {
 }
 
 /// See [`Meta::extra`].
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Extra {
     pub name: Option<Box<str>>,
     /// The size class of the stack it asked for; `None` takes the runtime's default.
     pub stack_class: Option<usize>,
+    /// Whether it is to be found out how deep its stack goes.
+    pub measure_stack: bool,
+    /// What was found, in bytes; 0 before it has ended.
+    pub stack_depth: AtomicUsize,
+    /// Why it could not be started.
+    pub refused: OnceLock<String>,
+    /// The task-locals that were bound where it was spawned.
+    pub locals: Bindings,
 }
 
 impl Meta {
@@ -58,8 +78,28 @@ impl Meta {
         self.extra.as_ref()?.name.as_deref()
     }
 
+    pub fn locals(&self) -> Bindings {
+        self.extra.as_ref()?.locals.clone()
+    }
+
     pub fn stack_class(&self) -> Option<usize> {
         self.extra.as_ref()?.stack_class
+    }
+
+    pub fn is_stack_measured(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.measure_stack)
+    }
+
+    pub fn set_stack_depth(&self, bytes: usize) {
+        if let Some(extra) = &self.extra {
+            extra.stack_depth.store(bytes, Relaxed);
+        }
+    }
+
+    /// For who knows that the task is complete: its end has released what was stored before.
+    pub fn stack_depth(&self) -> Option<usize> {
+        let bytes = self.extra.as_ref()?.stack_depth.load(Relaxed);
+        (bytes > 0).then_some(bytes)
     }
 }
 
@@ -76,6 +116,8 @@ pub(crate) struct Header {
     /// The stack on which this poll was last suspended: where `cancel` looks for it. May be stale,
     /// which costs a spurious wake-up.
     pub(super) stack: AtomicPtr<()>,
+    /// What it waits for, at an `.await` or on a stack that is suspended.
+    pub waiting: Noted,
     pub meta: Meta,
 }
 
@@ -92,7 +134,16 @@ impl Header {
             join_waker: UnsafeCell::new(None),
             registry: UnsafeCell::new(registry::Links::new()),
             stack: AtomicPtr::new(std::ptr::null_mut()),
+            waiting: Noted::new(),
             meta,
+        }
+    }
+
+    /// How a task ended whose future was dropped instead of polled.
+    pub(super) fn not_polled(&self) -> JoinError {
+        match self.meta.extra.as_ref().and_then(|extra| extra.refused.get()) {
+            Some(reason) => JoinError::panicked(self.meta.id, Box::new(reason.clone())),
+            None => JoinError::cancelled(self.meta.id),
         }
     }
 

@@ -1,6 +1,10 @@
 //! Waiting for the end of a task: `JoinHandle`, and what it may find.
 
-use super::header::{Header, Id, TaskRef};
+use super::{
+    header::{Header, Id, TaskRef},
+    task::Task,
+};
+use crate::context::waiting::{self, Waiting, What};
 use std::{
     any::Any,
     fmt,
@@ -92,6 +96,12 @@ impl<T> JoinHandle<T> {
         self.header().state.is_complete()
     }
 
+    /// What is known of the task, to be passed around: [`Task`] can be cloned, and can cancel.
+    pub fn task(&self) -> Task {
+        // SAFETY: this handle owns a reference.
+        unsafe { Task::from_ref(self.task) }
+    }
+
     /// The number of the task.
     pub fn id(&self) -> Id {
         self.header().meta.id
@@ -137,6 +147,7 @@ impl<T> Future for JoinHandle<T> {
     /// If it is polled again after it gave the result.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if !self.register(cx.waker()) {
+            waiting::note(Waiting::on(What::Join, self.id().get()));
             return Poll::Pending;
         }
         let mut output: Option<Result<T, JoinError>> = None;

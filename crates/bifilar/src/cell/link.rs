@@ -9,9 +9,11 @@ use std::ptr::{self, NonNull};
 
 /// What a link is embedded in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Kind {
-    Task,
+    /// Zero, since a stack's header may be all zeroes.
     Stack,
+    Task,
 }
 
 #[derive(Debug)]

@@ -33,7 +33,9 @@ mod link;
 mod loom_models;
 mod raw;
 mod registry;
+mod report;
 mod state;
+mod task;
 mod waker;
 
 pub(crate) use header::{Extra, Header, Meta, TaskRef};
@@ -43,3 +45,5 @@ pub use join::{JoinError, JoinHandle};
 pub(crate) use link::{Fifo, Kind, Link};
 pub(crate) use raw::{Schedule, new};
 pub(crate) use registry::Registry;
+pub use report::{Activity, TaskReport};
+pub use task::Task;

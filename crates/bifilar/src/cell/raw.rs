@@ -7,7 +7,7 @@ use super::{
     waker,
 };
 use crate::{
-    context,
+    context::{self, waiting},
     primitives::{Ordering, UnsafeCell, fence},
 };
 use std::{
@@ -134,6 +134,20 @@ impl Header {
         }
     }
 
+    /// Ends a task that can't be started: its next poll drops it, as if it had panicked with
+    /// `reason`. For tasks with an `Extra`.
+    ///
+    /// # Safety
+    /// The task is alive.
+    pub unsafe fn refuse(task: TaskRef, reason: String) {
+        // SAFETY: alive.
+        if let Some(extra) = &unsafe { task.as_ref() }.meta.extra {
+            let _ = extra.refused.set(reason);
+        }
+        // SAFETY: alive.
+        unsafe { Header::cancel(task) }
+    }
+
     /// # Safety
     /// The task is alive and complete, its output has not been taken, and the caller is the
     /// `JoinHandle`, whose type parameter `out` points to an `Option<Result<T, JoinError>>` of.
@@ -170,10 +184,12 @@ unsafe fn poll<F: Future, S: Schedule>(task: TaskRef) {
     // SAFETY: the cell is alive: it isn't complete, so the runtime's reference exists.
     let cell = unsafe { task.cast::<Cell<F, S>>().as_ref() };
     let result = match cell.header.state.start_poll() {
-        StartPoll::Cancelled => Err(JoinError::cancelled(cell.header.meta.id)),
+        StartPoll::Cancelled => Err(cell.header.not_polled()),
         StartPoll::Poll => {
             // SAFETY: the task is alive while it is polled, and the borrowed waker isn't dropped.
             let waker = unsafe { waker::borrowed(task) };
+            waiting::forget();
+            cell.header.waiting.clear();
             let polled = catch_unwind(AssertUnwindSafe(|| {
                 let mut cx = Context::from_waker(&waker);
                 // SAFETY: RUNNING makes the stage ours.
@@ -181,6 +197,7 @@ unsafe fn poll<F: Future, S: Schedule>(task: TaskRef) {
             }));
             match polled {
                 Ok(Poll::Pending) => {
+                    cell.header.waiting.keep();
                     if cell.header.state.end_poll() == Wake::Schedule {
                         S::reschedule(task);
                     }
@@ -293,8 +310,9 @@ impl<F: Future, S: Schedule> Cell<F, S> {
 }
 
 impl Header {
-    fn join_error(&self, payload: Box<dyn Any + Send>) -> JoinError {
-        if payload.is::<CancelUnwind>() {
+    pub(super) fn join_error(&self, payload: Box<dyn Any + Send>) -> JoinError {
+        // A region's unwinding comes here if user code has kept the payload and raised it later.
+        if payload.is::<CancelUnwind>() || payload.is::<context::RegionUnwind>() {
             JoinError::cancelled(self.meta.id)
         } else {
             JoinError::panicked(self.meta.id, payload)

@@ -3,7 +3,10 @@
 //! An intrusive doubly linked list under a lock; the runtime keeps one for each worker, so that
 //! spawning on two workers takes two locks.
 
-use super::header::{Header, TaskRef};
+use super::{
+    header::{Header, TaskRef},
+    report::TaskReport,
+};
 use crate::primitives::Mutex;
 use std::ptr::NonNull;
 
@@ -89,8 +92,21 @@ impl Registry {
         list.closed && list.len == 0
     }
 
-    pub fn len(&self) -> usize {
-        self.0.lock().unwrap().len
+    pub fn is_closed(&self) -> bool {
+        self.0.lock().unwrap().closed
+    }
+
+    /// Says of each task what it is doing.
+    pub fn report(&self, reports: &mut Vec<TaskReport>) {
+        let list = self.0.lock().unwrap();
+        let mut cursor = list.head;
+        while let Some(task) = cursor {
+            // SAFETY: the lock is held; what stands in the registry is alive.
+            unsafe {
+                reports.push(TaskReport::of(task.as_ref()));
+                cursor = links(task, |links| links.next);
+            }
+        }
     }
 
     /// Takes no more tasks.

@@ -22,6 +22,7 @@
 //! What it deliberately does not do: touch the queues, the future or the wakers. Each method says
 //! what its caller must do next.
 
+use super::report::Activity;
 use crate::primitives::{AtomicUsize, Ordering};
 
 const SCHEDULED: usize = 1;
@@ -114,6 +115,18 @@ impl State {
 
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Acquire) & CANCELLED != 0
+    }
+
+    /// Where the task stands; `suspended` says of one in mid-poll whether it is.
+    pub fn activity(&self, suspended: impl FnOnce() -> bool) -> Activity {
+        let state = self.0.load(Ordering::Acquire);
+        if state & RUNNING != 0 {
+            if suspended() { Activity::Suspended } else { Activity::Running }
+        } else if state & SCHEDULED != 0 {
+            Activity::Queued
+        } else {
+            Activity::Idle
+        }
     }
 
     pub fn is_complete(&self) -> bool {

@@ -1,10 +1,13 @@
 //! A descriptor whose operations wait instead of saying "would block".
 
 use super::{Direction, Registration, current, gone};
-use crate::context;
+use crate::context::{
+    self,
+    waiting::{self, Waiting, What},
+};
 use std::{
     fmt, io,
-    os::fd::AsFd,
+    os::fd::{AsFd, AsRawFd},
     sync::{Mutex, OnceLock},
     task::{Context, Poll, ready},
 };
@@ -54,7 +57,7 @@ impl<T: AsFd> Io<T> {
             let readiness = &registration.readiness;
             let attempt = readiness.ready(direction);
             let Some(attempt) = attempt.or_else(|| readiness.wait(direction, cx.waker())) else {
-                return Poll::Pending;
+                return direction.pending(&self.source);
             };
             match self.attempt(&mut operation) {
                 Some(result) => {
@@ -81,7 +84,7 @@ impl<T: AsFd> Io<T> {
         match attempt.or_else(|| readiness.wait(direction, cx.waker())) {
             Some(_) if registration.reactor.is_closed() => Poll::Ready(Err(gone())),
             Some(_) => Poll::Ready(Ok(())),
-            None => Poll::Pending,
+            None => direction.pending(&self.source),
         }
     }
 
@@ -113,6 +116,18 @@ impl<T: AsFd> Io<T> {
             let _ = self.registration.set(registration);
         }
         Ok(())
+    }
+}
+
+impl Direction {
+    /// Notes what is waited for.
+    fn pending<R>(self, source: &impl AsFd) -> Poll<R> {
+        let what = match self {
+            Direction::Read => What::Readable,
+            Direction::Write => What::Writable,
+        };
+        waiting::note(Waiting::on(what, source.as_fd().as_raw_fd() as u64));
+        Poll::Pending
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) use readiness::Direction;
 use crate::{
     context,
     primitives::{AtomicBool, Mutex, Ordering},
-    time::Timers,
+    time::{Clock, Timers},
 };
 use bifilar_events::{EventQueue, Events, Interest, Mode, Token};
 use readiness::{Readiness, Reported};
@@ -32,9 +32,10 @@ use std::{
     io as std_io,
     os::fd::BorrowedFd,
     panic::{AssertUnwindSafe, catch_unwind},
+    ptr,
     sync::Arc,
     task::Waker,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 pub(crate) struct Reactor {
@@ -64,11 +65,11 @@ impl TurnBuffer {
 }
 
 impl Reactor {
-    pub fn new() -> std_io::Result<Self> {
+    pub fn new(clock: Clock) -> std_io::Result<Self> {
         Ok(Reactor {
             queue: EventQueue::new()?,
             sources: Mutex::new(Sources::default()),
-            timers: Timers::new(Instant::now()),
+            timers: Timers::new(clock),
             closed: AtomicBool::new(false),
         })
     }
@@ -87,6 +88,9 @@ impl Reactor {
         let waited = self.queue.wait(&mut buffer.events, timeout);
         if sleep {
             self.timers.awake();
+            if buffer.events.is_empty() && !buffer.events.woken() {
+                self.timers.pass_time();
+            }
         }
         if let Err(error) = waited {
             // Only misuse of epoll can end here; a worker must not die of it.
@@ -136,6 +140,11 @@ impl Reactor {
         Ok(Registration { reactor: self, readiness, token })
     }
 
+    /// Whether a timer is set, or somebody waits for a source.
+    pub fn expects_events(&self) -> bool {
+        self.timers.any() || self.sources.lock().unwrap().iter().any(Readiness::is_waited_for)
+    }
+
     /// The runtime is gone: everybody who waits here is told, and finds errors.
     pub fn close(&self) {
         let mut woken = Vec::new();
@@ -172,15 +181,22 @@ fn gone() -> std_io::Error {
 
 /// The reactor for code on this thread: its worker's, or that of the runtime it has entered.
 pub(crate) fn current() -> Option<Arc<Reactor>> {
+    with_current(|reactor| {
+        let reactor = ptr::from_ref(reactor?);
+        // SAFETY: the context owns a reference of the reactor it names.
+        unsafe {
+            Arc::increment_strong_count(reactor);
+            Some(Arc::from_raw(reactor))
+        }
+    })
+}
+
+/// The same, without a reference of one's own; `look` must not enter or leave a runtime.
+#[inline]
+pub(crate) fn with_current<R>(look: impl FnOnce(Option<&Reactor>) -> R) -> R {
     let reactor = context::with(|context| context.reactor.get()).cast::<Reactor>();
-    if reactor.is_null() {
-        return None;
-    }
     // SAFETY: the context owns a reference of the reactor it names.
-    unsafe {
-        Arc::increment_strong_count(reactor);
-        Some(Arc::from_raw(reactor))
-    }
+    look(unsafe { reactor.as_ref() })
 }
 
 /// Makes `reactor` the current one of this thread until the guard is dropped.

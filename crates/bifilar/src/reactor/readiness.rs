@@ -110,6 +110,11 @@ impl Readiness {
         self.ready(direction)
     }
 
+    /// Whether somebody waits here.
+    pub fn is_waited_for(&self) -> bool {
+        self.waiters.lock().unwrap().iter().any(|wakers| wakers.first.is_some())
+    }
+
     /// An event has arrived: moves the wakers of those who waited for it to `woken`.
     pub fn report(&self, reported: Reported, woken: &mut Vec<Waker>) {
         let mut bits = 0;

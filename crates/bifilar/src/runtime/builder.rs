@@ -1,6 +1,6 @@
 //! How a runtime is to be.
 
-use super::{LocalRuntime, Runtime, drive_to_end};
+use super::{LocalRuntime, Runtime, SHUTDOWN_LIMIT, drive_to_end};
 use crate::{
     cell::TaskKind,
     fiber::Body,
@@ -8,7 +8,7 @@ use crate::{
     wait::Wait,
 };
 use bifilar_coroutine::stack;
-use std::{future::IntoFuture, io, num::NonZeroUsize, thread};
+use std::{future::IntoFuture, io, num::NonZeroUsize, thread, time::Duration};
 
 /// Chooses how a runtime is to be, and starts it.
 ///
@@ -24,6 +24,8 @@ pub struct Builder {
     workers: Option<usize>,
     name: String,
     stack_size: usize,
+    shutdown_limit: Duration,
+    seed: Option<u64>,
 }
 
 /// Worker numbers are 16 bits wide.
@@ -32,7 +34,13 @@ const MOST_WORKERS: usize = 1 << 12;
 impl Builder {
     /// One worker per core, named "bifilar", with stacks of 256 KiB.
     pub fn new() -> Self {
-        Builder { workers: None, name: "bifilar".into(), stack_size: stack::DEFAULT_SIZE }
+        Builder {
+            workers: None,
+            name: "bifilar".into(),
+            stack_size: stack::DEFAULT_SIZE,
+            shutdown_limit: SHUTDOWN_LIMIT,
+            seed: None,
+        }
     }
 
     /// How many threads run tasks: from 1 to 4,096. By default one per core that the process may
@@ -57,6 +65,50 @@ impl Builder {
     /// at least 16 KiB. Memory is used only for pages that were touched.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = bytes;
+        self
+    }
+
+    /// How long the end of the runtime waits for the destructors of its tasks; 10 seconds by default
+    /// (a tenth of one where panics abort, since stacks can't be unwound then). What has not ended
+    /// then is logged, and never freed. [`Runtime::shutdown`] has a limit of its own.
+    pub fn shutdown_limit(mut self, limit: Duration) -> Self {
+        self.shutdown_limit = limit;
+        self
+    }
+
+    /// Simulates time and the order of tasks, for tests: the same seed gives the same run.
+    ///
+    /// There is one worker, whatever else is asked for. What runs next among what is ready, and after
+    /// how many operations a task must give way, is drawn from `seed`; so a loop over seeds finds bugs
+    /// that depend on the order, and the seed of a failure repeats it. Time stands still while
+    /// anything can run, and jumps to the next timer when nothing can: see
+    /// [`time::now`](crate::time::now).
+    ///
+    /// Sockets, calls of [`unblock`](crate::unblock) and other threads are as real and as unpredictable
+    /// as ever, and time doesn't wait for them.
+    ///
+    /// ```
+    /// use bifilar::{Builder, fiber, sync::Mutex};
+    /// use std::{collections::HashSet, sync::Arc};
+    /// use bifilar::Wait;
+    ///
+    /// let orders: HashSet<Vec<u32>> = (0..50)
+    ///     .map(|seed| {
+    ///         Builder::new().simulate(seed).run(|| {
+    ///             let order = Arc::new(Mutex::new(Vec::new()));
+    ///             let fibers = [1, 2, 3].map(|i| {
+    ///                 let order = order.clone();
+    ///                 fiber::spawn(move || order.lock().wait().push(i))
+    ///             });
+    ///             fibers.into_iter().for_each(|fiber| fiber.join().unwrap());
+    ///             order.lock().wait().clone()
+    ///         })
+    ///     })
+    ///     .collect();
+    /// assert_eq!(orders.len(), 6);
+    /// ```
+    pub fn simulate(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
         self
     }
 
@@ -101,27 +153,31 @@ impl Builder {
     /// # Errors
     /// As [`build`](Builder::build).
     pub fn build_local(self) -> io::Result<LocalRuntime> {
-        Ok(LocalRuntime { driver: Driver::new(self.shared(Some(1))?, 0)? })
+        let shared = self.shared(Some(1))?;
+        let first = super::first_stacks(&shared)?;
+        Ok(LocalRuntime { driver: Driver::new(shared, 0, first) })
     }
 
     fn shared(self, workers: Option<usize>) -> io::Result<std::sync::Arc<Shared>> {
         let cores = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let workers = workers.or(self.workers).unwrap_or_else(|| cores().min(MOST_WORKERS));
+        let workers = workers
+            .or(self.seed.map(|_| 1))
+            .or(self.workers)
+            .unwrap_or_else(|| cores().min(MOST_WORKERS));
         let invalid = |what| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         if !(1..=MOST_WORKERS).contains(&workers) {
             return invalid(format!(
                 "a runtime of {workers} workers: 1 to {MOST_WORKERS} are possible"
             ));
         }
-        if self.stack_size > stack::MAX_SIZE {
-            return invalid(format!(
-                "stacks of {} bytes: the largest possible are {}",
-                self.stack_size,
-                stack::MAX_SIZE
-            ));
-        }
-        let stack_class = scheduler::class(self.stack_size);
-        Shared::new(Config { workers, name: self.name, stack_class })
+        let stack_class = stack::round_up(self.stack_size)?;
+        Shared::new(Config {
+            workers,
+            name: self.name,
+            stack_class,
+            shutdown_limit: self.shutdown_limit,
+            seed: self.seed,
+        })
     }
 }
 

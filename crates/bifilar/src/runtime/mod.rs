@@ -12,16 +12,18 @@
 
 mod builder;
 mod handle;
+mod shutdown;
 mod threads;
 
 pub use builder::Builder;
 pub use handle::{EnterGuard, Handle};
+pub use shutdown::ShutdownReport;
 
 use crate::{
     blocking,
     cell::{JoinHandle, TaskKind},
     fiber::Body,
-    scheduler::{self, Birth, Driver, Shared},
+    scheduler::{self, Birth, Driver, FirstStacks, Shared},
     wait::Wait,
 };
 use std::{
@@ -35,7 +37,7 @@ use std::{
 };
 use threads::Threads;
 
-/// How long the end of a runtime waits for its tasks' destructors.
+/// How long the end of a runtime waits for its tasks' destructors, when nobody says.
 const SHUTDOWN_LIMIT: Duration =
     if cfg!(panic = "unwind") { Duration::from_secs(10) } else { UNWINDING_LIMIT };
 
@@ -170,14 +172,50 @@ impl Runtime {
     }
 }
 
-impl Drop for Runtime {
-    fn drop(&mut self) {
+impl Runtime {
+    /// Ends the runtime, and says what did not end with it.
+    ///
+    /// It takes no more tasks and cancels those it has: what stands at an `.await` is dropped there,
+    /// suspended stacks unwind, and both run their destructors, which may wait, for `limit` at most.
+    /// Tasks that are still alive then are named in the report. They go on if they can, and nothing of
+    /// theirs is ever freed.
+    ///
+    /// Called by one of its own tasks, it doesn't wait. To let tasks end by themselves first, tell
+    /// them (by a [`CancelToken`](crate::sync::CancelToken), say) and join them.
+    ///
+    /// ```
+    /// use bifilar::{Runtime, Wait, time::sleep};
+    /// use std::time::Duration;
+    ///
+    /// let runtime = Runtime::new()?;
+    /// runtime.spawn(sleep(Duration::from_secs(3600)));
+    /// let report = runtime.shutdown(Duration::from_secs(5));
+    /// assert!(report.is_clean(), "{report}");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn shutdown(mut self, limit: Duration) -> ShutdownReport {
+        self.end(limit)
+    }
+
+    fn end(&mut self, limit: Duration) -> ShutdownReport {
         let shared = self.handle.shared();
         shared.close();
         blocking::close(shared);
         // One of its own tasks can't wait for itself; the last worker closes the reactors.
-        if !scheduler::stands_on(shared) && !self.threads.join() {
-            warn_of_leak(shared);
+        let ended = !scheduler::stands_on(shared) && self.threads.join(limit);
+        ShutdownReport::of(shared, ended)
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        // After `shutdown` there is nothing to end.
+        if self.handle.shared().is_closed() {
+            return;
+        }
+        let report = self.end(self.handle.shared().config.shutdown_limit);
+        if !scheduler::stands_on(self.handle.shared()) {
+            report.log(&self.handle.shared().config.name);
         }
     }
 }
@@ -251,9 +289,20 @@ impl LocalRuntime {
     }
 }
 
+impl LocalRuntime {
+    /// Ends the runtime, and says what did not end with it: see [`Runtime::shutdown`].
+    pub fn shutdown(self, limit: Duration) -> ShutdownReport {
+        end(&self.driver, limit)
+    }
+}
+
 impl Drop for LocalRuntime {
     fn drop(&mut self) {
-        end(&self.driver);
+        let config = &self.driver.shared().config;
+        // The second time, after `shutdown`, there is nothing to end.
+        if !self.driver.shared().is_closed() {
+            end(&self.driver, config.shutdown_limit).log(&config.name);
+        }
     }
 }
 
@@ -265,41 +314,46 @@ impl fmt::Debug for LocalRuntime {
 
 /// Drives a runtime with the calling thread as its first worker, until `future` is ready; then
 /// ends it.
-fn drive_to_end<F: Future>(shared: Arc<Shared>, future: F, birth: Birth) -> io::Result<F::Output> {
+fn drive_to_end<F: Future>(
+    shared: Arc<Shared>,
+    future: F,
+    mut birth: Birth,
+) -> io::Result<F::Output> {
+    birth.extra().name = Some("main".into());
+    let first = first_stacks(&shared)?;
     let mut threads = Threads::start(&shared, 1)?;
-    let driver = Driver::new(shared.clone(), 0).inspect_err(|_| shared.close())?;
+    let driver = Driver::new(shared.clone(), 0, first);
     // The end comes before the panic goes on: no stack can be unwound on a thread that is unwinding.
     let result = catch_unwind(AssertUnwindSafe(|| driver.block_on(future, birth)));
-    if end(&driver) {
-        threads.join();
+    let report = end(&driver, shared.config.shutdown_limit);
+    report.log(&shared.config.name);
+    if report.is_clean() {
+        threads.join(Duration::MAX);
     }
     Ok(result.unwrap_or_else(|payload| resume_unwind(payload)))
 }
 
-/// Ends a runtime whose first worker this thread is. `true`: all tasks have ended.
-fn end(driver: &Driver) -> bool {
+fn first_stacks(shared: &Shared) -> io::Result<FirstStacks> {
+    FirstStacks::take(shared).map_err(|error| {
+        let size = shared.config.stack_class;
+        io::Error::new(error.kind(), format!("no stack of {size} bytes for a worker: {error}"))
+    })
+}
+
+/// Ends a runtime whose first worker this thread is.
+fn end(driver: &Driver, limit: Duration) -> ShutdownReport {
     let shared = driver.shared();
     shared.close();
     if !shared.is_finished() {
         // While this thread unwinds, its suspended stacks can't; only what stands at an `.await`.
-        let limit = if thread::panicking() { UNWINDING_LIMIT } else { SHUTDOWN_LIMIT };
-        driver.run_until_finished(Some(Instant::now() + limit));
+        let limit = if thread::panicking() { limit.min(UNWINDING_LIMIT) } else { limit };
+        driver.run_until_finished(Instant::now().checked_add(limit));
     }
     blocking::close(shared);
     if shared.is_finished() {
         shared.close_reactors();
-    } else {
-        warn_of_leak(shared);
     }
-    shared.is_finished()
-}
-
-fn warn_of_leak(shared: &Shared) {
-    tracing::warn!(
-        runtime = shared.config.name,
-        tasks = shared.live(),
-        "tasks did not end in time when their runtime did; their memory is never freed"
-    );
+    ShutdownReport::of(shared, shared.is_finished())
 }
 
 /// Waits for a future of a runtime on any thread.

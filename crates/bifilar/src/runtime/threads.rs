@@ -1,11 +1,12 @@
 //! The threads of a runtime, workers and monitor: started together, joined together.
 
-use super::SHUTDOWN_LIMIT;
+use super::first_stacks;
 use crate::scheduler::{self, Driver, Shared};
 use std::{
     io,
     sync::{Arc, Mutex, mpsc},
     thread,
+    time::Duration,
 };
 
 pub(super) struct Threads {
@@ -18,37 +19,41 @@ impl Threads {
     /// Starts workers `from..`. When one can't be started, ends those that could.
     pub fn start(shared: &Arc<Shared>, from: usize) -> io::Result<Self> {
         let (running, ended) = mpsc::channel();
-        let start = |role: &str, body: fn(Arc<Shared>, usize), index| {
+        let start = |role: &str, body: Box<dyn FnOnce(Arc<Shared>) + Send>| {
             let (shared, running) = (shared.clone(), running.clone());
             let name = format!("{}-{role}", shared.config.name);
-            thread::Builder::new().name(name).spawn(move || {
+            let thread = thread::Builder::new().name(name.clone()).spawn(move || {
                 let _running = running;
-                body(shared, index);
+                body(shared);
+            });
+            thread.map_err(|error| {
+                io::Error::new(error.kind(), format!("no thread for {name}: {error}"))
             })
         };
-        let worker = |shared, index| match Driver::new(shared, index) {
-            Ok(driver) => {
+        let worker = |index: usize| {
+            let first = first_stacks(shared)?;
+            let body = Box::new(move |shared| {
+                let driver = Driver::new(shared, index, first);
                 driver.run_until_finished(None);
                 // Whoever comes first: all tasks have ended.
                 driver.shared().close_reactors();
-            }
-            Err(error) => tracing::error!(%error, "a worker has no memory for a stack: one less"),
+            });
+            start(&index.to_string(), body)
         };
-        let monitor = |shared, _| scheduler::monitor(&shared);
-        let workers = from..shared.config.workers;
-        let threads = workers
-            .map(|index| start(&index.to_string(), worker, index))
-            .chain((shared.config.workers > 1).then(|| start("monitor", monitor, 0)))
+        let monitor = || start("monitor", Box::new(|shared| scheduler::monitor(&shared)));
+        let threads = (from..shared.config.workers)
+            .map(worker)
+            .chain((shared.config.workers > 1).then(monitor))
             .collect::<io::Result<_>>()
             .inspect_err(|_| shared.close())?;
         Ok(Threads { threads, ended: Mutex::new(ended) })
     }
 
     /// Waits for the workers of a runtime that was closed. `false`: some of them go on after
-    /// [`SHUTDOWN_LIMIT`].
-    pub fn join(&mut self) -> bool {
+    /// `limit`.
+    pub fn join(&mut self, limit: Duration) -> bool {
         let ended = self.ended.get_mut().unwrap();
-        if ended.recv_timeout(SHUTDOWN_LIMIT) != Err(mpsc::RecvTimeoutError::Disconnected) {
+        if ended.recv_timeout(limit) != Err(mpsc::RecvTimeoutError::Disconnected) {
             return false;
         }
         for thread in self.threads.drain(..) {

@@ -3,8 +3,9 @@
 //! The worker outlives single drives: between two calls of `block_on` on a current-thread runtime
 //! its tasks and suspended stacks stand still.
 
-use super::{Birth, Shared, switching::run_on_stacks, worker::Worker};
+use super::{Birth, Shared, stack::StackHeader, switching::run_on_stacks, worker::Worker};
 use crate::{context, primitives::Ordering, reactor, wait::Wait};
+use bifilar_coroutine::stack;
 use std::{
     future::Future,
     io,
@@ -24,13 +25,38 @@ pub(crate) struct Driver {
     not_send: PhantomData<*const ()>,
 }
 
-impl Driver {
+/// What a worker begins on, taken before its thread is started, so that it is the one who starts the
+/// runtime who learns that there is no memory.
+pub(crate) struct FirstStacks {
+    spare: &'static StackHeader,
+    reserve: &'static StackHeader,
+}
+
+impl FirstStacks {
     /// # Errors
-    /// When the system has no memory for its first stack.
-    pub fn new(shared: Arc<Shared>, index: usize) -> io::Result<Self> {
+    /// When the system has no memory for it.
+    pub fn take(shared: &Shared) -> io::Result<Self> {
+        let take = || StackHeader::take(shared.config.stack_class);
+        let spare = take()?;
+        let reserve = take().inspect_err(|_| spare.give_back())?;
+        Ok(FirstStacks { spare, reserve })
+    }
+}
+
+impl Drop for FirstStacks {
+    fn drop(&mut self) {
+        self.spare.give_back();
+        self.reserve.give_back();
+    }
+}
+
+impl Driver {
+    pub fn new(shared: Arc<Shared>, index: usize, first: FirstStacks) -> Self {
         let worker = Worker::new(shared, index);
-        worker.keep_a_spare()?;
-        Ok(Driver { worker: ManuallyDrop::new(Box::new(worker)), not_send: PhantomData })
+        let first = ManuallyDrop::new(first);
+        worker.spare.borrow_mut().push(first.spare);
+        worker.reserve.set(Some(first.reserve));
+        Driver { worker: ManuallyDrop::new(Box::new(worker)), not_send: PhantomData }
     }
 
     pub fn shared(&self) -> &Arc<Shared> {
@@ -88,9 +114,13 @@ impl Driver {
     }
 
     fn enter(&self) -> Entered {
+        stack::prepare_thread();
         let reactor = self.shared().remotes[self.index()].reactor.clone();
         let worker = context::with(|context| context.worker.replace(self.address()));
         self.worker.outer.set(worker.cast());
+        if let Some(seed) = self.shared().config.seed {
+            context::with(|context| context.lot.set(seed as u32 | 1));
+        }
         context::with(|context| Entered {
             worker,
             stack: context.stack.take(),
@@ -110,7 +140,7 @@ impl Drop for Driver {
         // Stacks that are still suspended refer to the worker: then it is never freed. Nor is its
         // runtime, of which it holds a reference.
         if self.shared().is_finished() {
-            for stack in self.worker.spare.take() {
+            for stack in self.worker.spare.take().into_iter().chain(self.worker.reserve.take()) {
                 stack.give_back();
             }
             // SAFETY: dropped once, here; no loop is left that could refer to it.

@@ -28,25 +28,32 @@
 //!
 //! What it deliberately does not do: I/O and time, which it knows as "sleep in the reactor".
 
+mod deadlock;
+mod dice;
 mod drive;
 mod idle;
 mod inbox;
 mod monitor;
+mod overflow;
 mod queue;
 mod ring;
 mod stack;
 mod switching;
 mod worker;
 
-pub(crate) use drive::Driver;
+pub(crate) use drive::{Driver, FirstStacks};
 pub(crate) use monitor::monitor;
-pub(crate) use stack::class;
+pub(crate) use switching::measure_stack;
 
 use crate::{
-    cell::{self, Extra, Header, JoinHandle, Link, Meta, Registry, Schedule, TaskKind, TaskRef},
+    cell::{
+        self, Extra, Header, JoinHandle, Link, Meta, Registry, Schedule, TaskKind, TaskRef,
+        TaskReport,
+    },
     context,
     primitives::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
     reactor::{self, Reactor},
+    time::Clock,
 };
 use idle::{Idle, Parking};
 use inbox::Inbox;
@@ -59,6 +66,7 @@ use std::{
     panic::Location,
     ptr::{self, NonNull},
     sync::Arc,
+    time::Duration,
 };
 use worker::Worker;
 
@@ -69,6 +77,10 @@ pub(crate) struct Config {
     pub name: String,
     /// The size class of a stack when a task asks for nothing else.
     pub stack_class: usize,
+    /// How long its end waits for tasks.
+    pub shutdown_limit: Duration,
+    /// If time and the order of tasks are simulated: what the order is drawn from.
+    pub seed: Option<u64>,
 }
 
 /// A runtime, as all its workers see it.
@@ -77,13 +89,22 @@ pub(crate) struct Shared {
     injector: LockedFifo,
     idle: Idle,
     monitor: Monitor,
+    told: deadlock::Told,
     remotes: Box<[Remote]>,
     /// Deals tasks from outside out to the registries, and sockets to the reactors.
     next_worker: AtomicUsize,
     /// All registries are closed and empty: workers may go.
     finished: AtomicBool,
     /// The blocking pool's, which stands higher; dropped with the runtime.
-    pub blocking: std::sync::OnceLock<Box<dyn std::any::Any + Send + Sync>>,
+    pub blocking: std::sync::OnceLock<Box<dyn BlockingPool>>,
+}
+
+/// The threads for calls that block for real, as far as the scheduler knows them.
+pub(crate) trait BlockingPool: std::any::Any + Send + Sync {
+    /// Says of each call what it is doing.
+    fn report(&self, reports: &mut Vec<TaskReport>);
+    /// How many threads there are.
+    fn threads(&self) -> usize;
 }
 
 /// What other threads may touch of a worker.
@@ -110,12 +131,22 @@ unsafe impl Sync for Remote {}
 
 impl Shared {
     pub fn new(config: Config) -> io::Result<Arc<Self>> {
-        let reactors: Vec<_> =
-            (0..config.workers).map(|_| Reactor::new().map(Arc::new)).collect::<io::Result<_>>()?;
+        bifilar_coroutine::stack::describe_overflows(overflow::describe);
+        tracing::debug!(
+            target: "bifilar",
+            workers = config.workers,
+            stack_size = config.stack_class,
+            guards = ?bifilar_coroutine::stack::guard_kind(),
+            "a runtime starts",
+        );
+        let reactors: Vec<_> = (0..config.workers)
+            .map(|_| Reactor::new(Clock::new(config.seed.is_some())).map(Arc::new))
+            .collect::<io::Result<_>>()?;
         Ok(Arc::new_cyclic(|shared| Shared {
             injector: LockedFifo::new(),
             idle: Idle::new(config.workers),
             monitor: Monitor::new(),
+            told: deadlock::Told::default(),
             remotes: reactors
                 .into_iter()
                 .enumerate()
@@ -169,11 +200,29 @@ impl Shared {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
+        // SAFETY: nothing is borrowed.
+        unsafe { self.spawn_borrowing(future, birth) }
+    }
+
+    /// Spawns a task that any worker may run, and that may borrow.
+    ///
+    /// # Safety
+    /// What the future borrows lives as long as the task is not complete; what the output borrows, as
+    /// long as that isn't joined.
+    pub unsafe fn spawn_borrowing<F>(
+        self: &Arc<Self>,
+        future: F,
+        birth: Birth,
+    ) -> JoinHandle<F::Output>
+    where
+        F: Future + Send,
+        F::Output: Send,
+    {
         let here = Worker::with_current(|worker| {
             worker.filter(|worker| Arc::ptr_eq(&worker.shared, self)).map(|worker| worker.index)
         });
         let shard = here.unwrap_or_else(|| self.deal());
-        // SAFETY: the future is `Send` and `'static`.
+        // SAFETY: the future is `Send`; the rest is the caller's promise.
         unsafe { self.spawn_unchecked(future, birth, None, shard) }
     }
 
@@ -224,13 +273,26 @@ impl Shared {
         self.look_whether_finished();
     }
 
+    /// Whether it takes no more tasks.
+    pub fn is_closed(&self) -> bool {
+        self.remotes[0].registry.is_closed()
+    }
+
     pub fn is_finished(&self) -> bool {
         self.finished.load(Ordering::Acquire)
     }
 
-    /// Unfinished tasks.
-    pub fn live(&self) -> usize {
-        self.remotes.iter().map(|remote| remote.registry.len()).sum()
+    /// Unfinished tasks, and calls on the blocking pool, with what each is doing.
+    pub fn reports(&self) -> Vec<TaskReport> {
+        let mut reports = Vec::new();
+        for remote in &self.remotes {
+            remote.registry.report(&mut reports);
+        }
+        if let Some(blocking) = self.blocking.get() {
+            blocking.report(&mut reports);
+        }
+        reports.sort_by_key(TaskReport::id);
+        reports
     }
 
     fn look_whether_finished(&self) {
@@ -398,13 +460,17 @@ pub(crate) fn spawn_local<F: Future + 'static>(future: F, birth: Birth) -> JoinH
 pub(crate) struct Birth {
     pub kind: TaskKind,
     pub location: &'static Location<'static>,
-    extra: Option<Box<Extra>>,
+    pub extra: Option<Box<Extra>>,
 }
 
 impl Birth {
     #[track_caller]
     pub fn new(kind: TaskKind) -> Self {
-        Birth { kind, location: Location::caller(), extra: None }
+        let mut birth = Birth { kind, location: Location::caller(), extra: None };
+        if let Some(bound) = context::bindings() {
+            birth.extra().locals = Some(bound);
+        }
+        birth
     }
 
     /// What few tasks have.

@@ -14,6 +14,8 @@
 //!
 //! So an idle process sleeps for good after a second. The scheme of Go's `sysmon`. A worker could do
 //! it in its sleep, but would have to wake another in its place each time it goes back to work.
+//! Before it rests it looks for a [deadlock](super::deadlock).
+//!
 //! A runtime with a single worker has no monitor, since there is nobody to help.
 //!
 //! **Why `stir` isn't missed:** the monitor says `resting` and *then* looks once more whether all
@@ -108,6 +110,7 @@ pub(crate) fn monitor(shared: &Arc<Shared>) {
             quiet = if shared.make_round(&mut buffer) { 0 } else { quiet + 1 };
             continue;
         }
+        shared.tell_if_deadlocked();
         me.rest();
         while me.resting.load(Ordering::Relaxed) && shared.all_parked() && !shared.is_finished() {
             thread::park();

@@ -74,6 +74,11 @@ impl Queue {
         self.ring.is_empty() && self.overflow.is_empty()
     }
 
+    /// Owner only, if it is to be exact.
+    pub fn len(&self) -> usize {
+        self.ring.len() + self.overflow.len.load(Ordering::Acquire)
+    }
+
     /// Owner only.
     pub fn push(&self, task: TaskRef) {
         if !self.overflow.is_empty() {

@@ -46,6 +46,12 @@ impl<const N: usize> Ring<N> {
         &self.slots[index as usize & (N - 1)]
     }
 
+    /// Exact for the owner, if nobody steals.
+    pub fn len(&self) -> usize {
+        let head = self.head.load(Ordering::Acquire);
+        self.tail.load(Ordering::Acquire).wrapping_sub(head) as usize
+    }
+
     pub fn is_empty(&self) -> bool {
         self.head.load(Ordering::Acquire) == self.tail.load(Ordering::Acquire)
     }

@@ -7,24 +7,32 @@
 //!     └──────── retired ────────┘  └──────────────── switch ────────────────────┘
 //! ```
 //!
-//! A header is *never freed*, and stays with its stack for ever. So a stack's waker is a plain
-//! pointer: cloning and dropping it costs nothing, and one that is stale notifies a stack that may
-//! belong to somebody else by now, which looks again and goes on waiting.
+//! A header is *never freed*: it is the stack's companion, which stays with the place where the stack
+//! is. So a stack's waker is a plain pointer: cloning and dropping it costs nothing, and one that is
+//! stale notifies a stack that may belong to somebody else by now, which looks again and goes on
+//! waiting; or one that nobody uses, where it is a notification that nobody waits for.
+//!
+//! **Invariant:** a header of zeroes is the valid header of a stack that nobody uses. That is how they
+//! all begin; and when the memory of many unused stacks goes back to the system, theirs goes too, and
+//! they are zeroes once more. A count that starts again can't be mistaken for the old one, since who
+//! compares counts is in the middle of using the stack.
 
 use super::Remote;
 use crate::{
     cell::{Kind, Link},
+    context::Regions,
     wait::EventCount,
 };
-use bifilar_coroutine::{raw::Suspended, stack::Stack};
+use bifilar_coroutine::{
+    raw::Suspended,
+    stack::{COMPANION_SIZE, Overflow, Pool, Stack},
+};
 use std::{
     cell::Cell,
     io,
-    ptr::{self, NonNull},
-    sync::{
-        Mutex,
-        atomic::{AtomicPtr, Ordering},
-    },
+    mem::{align_of, size_of, transmute},
+    ptr::NonNull,
+    sync::atomic::{AtomicPtr, Ordering},
 };
 
 #[repr(C)]
@@ -36,55 +44,64 @@ pub(super) struct StackHeader {
     pub owner: AtomicPtr<Remote>,
     /// Where it is suspended. For the owner's thread alone.
     pub suspended: Cell<Option<Suspended>>,
-    pub stack: Stack,
+    /// While somebody uses it. For the owner's thread alone.
+    stack: Cell<Option<Stack>>,
+    /// For the owner's thread alone. None is zero.
+    pub regions: Regions,
 }
 
-// SAFETY: `suspended` is touched by the owner's thread alone; all else is atomic or immutable.
+// SAFETY: `suspended`, `stack` and `regions` are touched by the owner's thread alone; all else is
+// atomic or immutable.
 unsafe impl Sync for StackHeader {}
-// SAFETY: a header moves between workers through the pool only, while nothing stands on its stack.
-unsafe impl Send for StackHeader {}
 
-/// Headers of stacks nobody uses, by the base-2 logarithm of their size.
-static POOL: [Mutex<Vec<&'static StackHeader>>; usize::BITS as usize] =
-    [const { Mutex::new(Vec::new()) }; _];
+const _: () = {
+    // Loom's atomics are larger; in its models, no scheduler runs.
+    assert!(cfg!(loom) || size_of::<StackHeader>() <= COMPANION_SIZE);
+    assert!(align_of::<StackHeader>() <= COMPANION_SIZE);
+    // What a header of zeroes says. The atomics have all values; `Option<Suspended>` is a pointer, as is
+    // `Regions`, and that one is null when it is new.
+    // SAFETY: as large, and the compiler evaluates it here and now, and refuses an invalid value.
+    let stack: Option<Stack> = unsafe { transmute([0_u8; size_of::<Option<Stack>>()]) };
+    assert!(stack.is_none());
+    std::mem::forget(stack);
+    assert!(Kind::Stack as u8 == 0);
+};
 
-/// As many stacks of each size keep their pages in the pool; more give them back.
-const WARM: usize = 64;
-
-/// The size class for a wish of `size` bytes: what `Stack::reserved` will say.
-pub(crate) fn class(size: usize) -> usize {
-    size.max(bifilar_coroutine::stack::MIN_SIZE).next_power_of_two()
-}
+static POOL: Pool = Pool::new();
 
 impl StackHeader {
-    /// A stack of this class, used or new.
+    /// A stack of this class (what `stack::round_up` makes of a size), used or new.
     pub fn take(class: usize) -> io::Result<&'static StackHeader> {
-        let pooled = POOL[class.ilog2() as usize].lock().unwrap().pop();
-        if let Some(header) = pooled {
-            return Ok(header);
-        }
-        let header = StackHeader {
-            link: Link::new(Kind::Stack),
-            count: EventCount::new(),
-            owner: AtomicPtr::new(ptr::null_mut()),
-            suspended: Cell::new(None),
-            stack: Stack::new(class)?,
-        };
-        Ok(Box::leak(Box::new(header)))
+        let stack = POOL.take(class)?;
+        // SAFETY: large enough, aligned, and valid for ever. Our pool's companions are all headers,
+        // be it of zeroes.
+        let header: &'static StackHeader = unsafe { stack.companion().cast().as_ref() };
+        header.stack.set(Some(stack));
+        Ok(header)
     }
 
     /// Gives a stack back on which nothing stands any more.
     pub fn give_back(&'static self) {
-        let mut pool = POOL[self.class().ilog2() as usize].lock().unwrap();
-        if pool.len() >= WARM {
-            // SAFETY: nothing stands on it.
-            unsafe { self.stack.discard() };
-        }
-        pool.push(self);
+        debug_assert!(self.suspended.get().is_none());
+        drop(self.stack.take());
+    }
+
+    /// The memory; for the owner's thread alone.
+    pub fn stack(&self) -> &Stack {
+        // SAFETY: set as long as somebody uses the header, which whoever asks does.
+        let stack = unsafe { &*self.stack.as_ptr() };
+        stack.as_ref().expect("somebody uses it")
     }
 
     pub fn class(&self) -> usize {
-        self.stack.reserved()
+        self.stack().reserved()
+    }
+
+    /// Whether this is the stack that overflowed.
+    pub fn is_at(&self, overflow: &Overflow) -> bool {
+        // SAFETY: the owner's thread asks.
+        let stack = unsafe { &*self.stack.as_ptr() };
+        stack.as_ref().is_some_and(|stack| overflow.is_of(stack))
     }
 
     /// # Safety

@@ -19,7 +19,7 @@
 use super::{Run, stack::StackHeader, worker::Worker};
 use crate::{
     cell::{Header, TaskRef},
-    context::{self, BUDGET, Seen, Suspend},
+    context::{self, Regions, Seen, Suspend},
     primitives::Ordering,
 };
 use bifilar_coroutine::raw::{self, Suspended};
@@ -30,7 +30,8 @@ use std::{
     task::{RawWaker, RawWakerVTable, Waker},
 };
 
-/// Warm stacks that a worker keeps for itself.
+/// Warm stacks that a worker keeps for itself, last in, first out. More go back to the pool, which
+/// all workers share.
 const MOST_SPARES: usize = 64;
 
 impl Suspend for StackHeader {
@@ -50,7 +51,7 @@ impl Suspend for StackHeader {
         Worker::with_current(|worker| {
             let worker = worker.expect("a stack runs on a worker");
             if let Err(error) = worker.keep_a_spare() {
-                return without_a_spare(&error);
+                return worker.without_a_spare(self, &error);
             }
             if !self.count.begin_wait(seen) {
                 worker.push_local(NonNull::from(&self.link));
@@ -62,11 +63,11 @@ impl Suspend for StackHeader {
     fn yield_now(&'static self) {
         Worker::with_current(|worker| {
             let worker = worker.expect("a stack runs on a worker");
-            // Without memory for another stack there is nobody to give way to.
-            if worker.keep_a_spare().is_ok() {
-                worker.push_local(NonNull::from(&self.link));
-                worker.leave(self);
+            if worker.keep_a_spare().is_err() {
+                return worker.give_way_to_stacks(self);
             }
+            worker.push_local(NonNull::from(&self.link));
+            worker.leave(self);
         });
     }
 
@@ -81,6 +82,15 @@ impl Suspend for StackHeader {
 
     fn address(&'static self) -> *mut () {
         ptr::from_ref(self).cast_mut().cast()
+    }
+
+    fn regions(&'static self) -> &'static Regions {
+        &self.regions
+    }
+
+    fn contains(&self, address: *const ()) -> bool {
+        let stack = self.stack();
+        (stack.limit().addr().get()..stack.top().addr().get()).contains(&address.addr())
     }
 }
 
@@ -101,10 +111,39 @@ impl Worker {
     /// When the system has no memory for another stack.
     pub fn keep_a_spare(&self) -> io::Result<()> {
         if self.spare.borrow().is_empty() {
-            let stack = StackHeader::take(self.shared.config.stack_class)?;
+            let stack = StackHeader::take(self.shared.config.stack_class).or_else(|error| {
+                // What waits while it unwinds can't be told by another panic.
+                let reserve = if std::thread::panicking() { self.reserve.take() } else { None };
+                reserve.ok_or(error)
+            })?;
             self.spare.borrow_mut().push(stack);
         }
         Ok(())
+    }
+
+    /// There is no memory for the stack on which the worker would go on, so `here` can't be suspended.
+    #[cold]
+    fn without_a_spare(&self, here: &'static StackHeader, error: &io::Error) {
+        if !std::thread::panicking() {
+            panic!("cannot wait: no other stack for the worker to go on with: {error}");
+        }
+        // Likely for this very reason, and a second panic would end the process. `wait` polls again.
+        self.give_way_to_stacks(here);
+    }
+
+    /// Lets others run as far as that takes no new stack: the reactor has a turn, and then a suspended
+    /// stack that is ready.
+    #[cold]
+    fn give_way_to_stacks(&self, here: &'static StackHeader) {
+        let saved = context::with(context::Context::save);
+        match self.ready_stack() {
+            Some(stack) => {
+                self.push_local(NonNull::from(&here.link));
+                self.switch(here, continuation(stack));
+            }
+            None => std::thread::yield_now(),
+        }
+        self.restore(saved);
     }
 
     /// Suspends the stack it is called on, and returns when it is continued.
@@ -113,7 +152,7 @@ impl Worker {
         let to = match self.next_stack() {
             // It gave way, and nobody was waiting for its place.
             Some(stack) if ptr::eq(stack, here) => {
-                return context::with(|context| context.restore(saved));
+                return self.restore(saved);
             }
             Some(stack) => continuation(stack),
             None => {
@@ -121,12 +160,24 @@ impl Worker {
                 self.new_loop(spare)
             }
         };
+        self.switch(here, to);
+        self.restore(saved);
+    }
+
+    /// Suspends `here`, which this runs on, and continues `to`: what was in this worker's queue, or is
+    /// a new loop on its spare.
+    fn switch(&self, here: &'static StackHeader, to: Suspended) {
         // SAFETY: `here` is what we stand on, and its header outlives the suspension; `to` is
-        // suspended on this thread, or new, and nobody else continues it: it was in this worker's
-        // queue, or is its spare.
+        // suspended on this thread, or new, and nobody else continues it, as said above.
         unsafe { suspend_into(&here.suspended, to) };
         self.arrive(here);
-        context::with(|context| context.restore(saved));
+    }
+
+    fn restore(&self, saved: context::Saved) {
+        context::with(|context| {
+            context.restore(saved);
+            context.budget.set(self.budget());
+        });
     }
 
     /// Leaves the stack it is called on for ever.
@@ -149,11 +200,18 @@ impl Worker {
     /// Gives back the stack that was left for ever.
     pub fn recycle(&self) {
         let Some(stack) = self.retired.take() else { return };
+        if stack.class() != self.shared.config.stack_class {
+            return stack.give_back();
+        }
         let mut spare = self.spare.borrow_mut();
-        if spare.len() < MOST_SPARES && stack.class() == self.shared.config.stack_class {
-            spare.push(stack);
+        if spare.len() == MOST_SPARES {
+            // The coldest half, so that not every stack after this one goes to the pool as well.
+            spare.drain(..MOST_SPARES / 2).for_each(StackHeader::give_back);
+        }
+        if self.reserve.get().is_none() && !spare.is_empty() {
+            self.reserve.set(Some(stack));
         } else {
-            stack.give_back();
+            spare.push(stack);
         }
     }
 
@@ -164,14 +222,21 @@ impl Worker {
             .store(ptr::from_ref(&self.shared.remotes[self.index]).cast_mut(), Ordering::Relaxed);
         let arg = ptr::from_ref(stack).cast_mut().cast();
         // SAFETY: nobody uses this stack, and its memory stays for ever.
-        unsafe { raw::prepare(stack.stack.top(), loop_entry, arg) }
+        unsafe { raw::prepare(stack.stack().top(), loop_entry, arg) }
     }
 
     fn run_loop(&self, here: &'static StackHeader) -> ! {
+        // What this stack was taken for.
+        if let Some(task) = self.first.take() {
+            self.run_task(task);
+        }
         loop {
             match self.next() {
                 Some(Run::Task(task)) => match self.stack_for(task, here) {
-                    None => self.run_task(task),
+                    None => {
+                        self.run_task(task);
+                        here.regions.clear();
+                    }
                     Some(stack) => {
                         self.first.set(Some(task));
                         let to = self.new_loop(stack);
@@ -194,27 +259,37 @@ impl Worker {
         }
     }
 
-    /// Another stack to run this task on, if it asks for another class than this one's.
+    /// Another stack to run this task on, if it asks for another class than this one's, or for one
+    /// that is clean.
     fn stack_for(&self, task: TaskRef, here: &'static StackHeader) -> Option<&'static StackHeader> {
         // SAFETY: it was queued, so it is alive.
-        let wish = unsafe { task.as_ref() }.meta.stack_class();
+        let meta = &unsafe { task.as_ref() }.meta;
+        let (wish, measured) = (meta.stack_class(), meta.is_stack_measured());
         let class = wish.unwrap_or(self.shared.config.stack_class);
-        if class == here.class() {
+        if class == here.class() && !measured {
             return None;
         }
         if wish.is_none()
+            && !measured
             && let Some(spare) = self.spare.borrow_mut().pop()
         {
             return Some(spare);
         }
         match StackHeader::take(class) {
-            Ok(stack) => Some(stack),
+            Ok(stack) => {
+                if measured {
+                    // SAFETY: nobody stands on a stack from the pool.
+                    unsafe { stack.stack().clear() };
+                }
+                Some(stack)
+            }
             Err(error) => {
-                // On a smaller stack it might run off the end. It is dropped here, and who joins is
-                // told that it was cancelled.
-                tracing::error!(%error, size = class, "no memory for a task's stack: cancelled");
+                // On a smaller stack it might run off the end. It is dropped here, as if it had
+                // panicked at its beginning.
+                let reason = format!("cannot start: no stack of {class} bytes: {error}");
+                tracing::error!(task = %meta.id, "{reason}");
                 // SAFETY: it was queued, so it is alive.
-                unsafe { Header::cancel(task) };
+                unsafe { Header::refuse(task, reason) };
                 None
             }
         }
@@ -223,16 +298,29 @@ impl Worker {
     fn run_task(&self, task: TaskRef) {
         context::with(|context| {
             context.task.set(Some(task));
-            context.budget.set(BUDGET);
+            context.budget.set(self.budget());
+            // SAFETY: it came from a queue, so it is alive.
+            context.locals.replace(unsafe { task.as_ref() }.meta.locals());
         });
         // SAFETY: it came from a queue, which gives the right to one poll, and this worker may poll
         // what stands in its queues.
         unsafe { Header::poll(task) };
         context::with(|context| context.task.set(None));
         // A runtime that the task has entered, by a guard that it holds across an await, isn't the
-        // next task's.
+        // next task's. Nor is what it has bound.
         super::leave_runtime(ptr::null());
+        drop(context::with(|context| context.locals.replace(None)));
     }
+}
+
+/// How deep the stack that this runs on has been used since the task on it began, if that was asked
+/// for, in bytes; and the size of the stack.
+pub(crate) fn measure_stack() -> Option<(usize, usize)> {
+    let stack = context::with(|context| context.stack.get())?;
+    // SAFETY: the address is that of a stack header, and those live for ever.
+    let header = unsafe { &*stack.address().cast::<StackHeader>() };
+    // SAFETY: this thread stands on it, so no other does.
+    Some((unsafe { header.stack().depth() }, header.class()))
 }
 
 /// Where a suspended stack goes on.
@@ -247,18 +335,6 @@ unsafe fn suspend_into(place: &Cell<Option<Suspended>>, to: Suspended) {
     const { assert!(size_of::<Option<Suspended>>() == size_of::<Suspended>()) };
     // SAFETY: as promised; the place is written before anything else runs on this thread.
     unsafe { raw::switch(place.as_ptr().cast::<Suspended>(), to) };
-}
-
-/// There is no memory for the stack on which the worker would go on, so this one can't be suspended.
-#[cold]
-fn without_a_spare(error: &io::Error) {
-    if std::thread::panicking() {
-        // Likely for this very reason, and a second panic would end the process. Hold the worker up
-        // instead: `wait` polls again.
-        std::thread::yield_now();
-    } else {
-        panic!("cannot wait: no memory for another stack: {error}");
-    }
 }
 
 /// Suspends the native stack, and runs a loop on a stack of its own until it leaves.

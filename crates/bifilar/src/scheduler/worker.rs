@@ -8,10 +8,10 @@
 //! **Invariant:** nothing here stays borrowed while a task is polled, since the loop's frame may be
 //! suspended under it; fields are cells, and borrows last for one statement.
 
-use super::{Run, Shared, split, stack::StackHeader};
+use super::{Run, Shared, deadlock::STANDSTILL, dice::Dice, split, stack::StackHeader};
 use crate::{
     cell::{Fifo, Link, TaskRef},
-    context,
+    context::{self, BUDGET},
     primitives::Ordering,
     reactor::TurnBuffer,
 };
@@ -30,6 +30,9 @@ const EVENT_INTERVAL: u32 = 61;
 /// How often in a row the task woken last may jump the queue; tokio's figure.
 const MOST_JUMPS: u32 = 3;
 
+/// In a simulation budgets are drawn below this: small, so that tasks give way at every other turn.
+const MOST_DRAWN: usize = 4;
+
 pub(super) struct Worker {
     pub shared: Arc<Shared>,
     pub index: usize,
@@ -40,6 +43,10 @@ pub(super) struct Worker {
     searching: Cell<bool>,
     turn: RefCell<Option<TurnBuffer>>,
     random: Cell<u32>,
+    /// If the order of tasks is simulated.
+    dice: Option<Dice>,
+    /// Nothing has happened since it looked for a deadlock.
+    stood_still: Cell<bool>,
     /// The worker that this one blocks: it is driven within one of that one's tasks.
     pub outer: Cell<*const Worker>,
     /// When to give up waiting for unfinished tasks, during shutdown.
@@ -50,9 +57,11 @@ pub(super) struct Worker {
     pub root: Cell<Option<Suspended>>,
     /// Warm stacks of the default class.
     pub spare: RefCell<Vec<&'static StackHeader>>,
+    /// One more, for a `wait` that must not fail when there is no memory for others.
+    pub reserve: Cell<Option<&'static StackHeader>>,
     /// A stack that was just left for ever, and could not be given back while it was stood on.
     pub retired: Cell<Option<&'static StackHeader>>,
-    /// A task that needs another class of stack: the first thing a new loop stack runs.
+    /// A task that needs a stack of its own: the first thing a new loop stack runs.
     pub first: Cell<Option<TaskRef>>,
     /// Cancelled stacks that can't unwind while another one of this thread does.
     pub deferred: RefCell<Vec<&'static StackHeader>>,
@@ -61,18 +70,21 @@ pub(super) struct Worker {
 impl Worker {
     pub fn new(shared: Arc<Shared>, index: usize) -> Self {
         Worker {
-            shared,
             index,
             local: RefCell::new(Fifo::new()),
             tick: Cell::new(0),
             jumps: Cell::new(0),
             searching: Cell::new(false),
             turn: RefCell::new(None),
+            stood_still: Cell::new(false),
+            dice: shared.config.seed.map(Dice::new),
             random: Cell::new(0x9E37_79B9 ^ (index as u32 + 1)),
+            shared,
             outer: Cell::new(ptr::null()),
             deadline: Cell::new(None),
             root: Cell::new(None),
             spare: RefCell::new(Vec::new()),
+            reserve: Cell::new(None),
             retired: Cell::new(None),
             first: Cell::new(None),
             deferred: RefCell::new(Vec::new()),
@@ -115,9 +127,6 @@ impl Worker {
 
     /// What to run next; waits for it. `None`: go back to the native stack.
     pub fn next(&self) -> Option<Run> {
-        if let Some(task) = self.first.take() {
-            return Some(Run::Task(task));
-        }
         loop {
             let tick = self.tick.get().wrapping_add(1);
             self.tick.set(tick);
@@ -141,7 +150,7 @@ impl Worker {
     /// loop. `None`: let a loop decide.
     pub fn next_stack(&self) -> Option<&'static StackHeader> {
         let tick = self.tick.get().wrapping_add(1);
-        if tick.is_multiple_of(EVENT_INTERVAL) || self.must_leave() {
+        if tick.is_multiple_of(EVENT_INTERVAL) || self.must_leave() || self.dice.is_some() {
             return None;
         }
         let remote = self.remote();
@@ -162,8 +171,30 @@ impl Worker {
         }
     }
 
+    /// A suspended stack that is ready to go on, for when nothing else may run. It has the usual size,
+    /// so that a loop may stand on it afterwards.
+    pub fn ready_stack(&self) -> Option<&'static StackHeader> {
+        self.look_around();
+        self.take_inbox();
+        let mut local = self.local.borrow_mut();
+        for _ in 0..local.len() {
+            let link = local.pop()?;
+            if let Run::Stack(stack) = split(link)
+                && stack.class() == self.shared.config.stack_class
+            {
+                return Some(stack);
+            }
+            // SAFETY: popped just now.
+            unsafe { local.push(link) };
+        }
+        None
+    }
+
     /// The next of what is queued here.
     fn take(&self, tick: u32) -> Option<Run> {
+        if let Some(dice) = &self.dice {
+            return self.take_any(dice);
+        }
         let remote = self.remote();
         if !remote.next.load(Ordering::Relaxed).is_null()
             && let Some(task) = NonNull::new(remote.next.swap(ptr::null_mut(), Ordering::AcqRel))
@@ -178,6 +209,38 @@ impl Worker {
         let local = || self.local.borrow_mut().pop().map(split);
         let queue = || remote.queue.pop().map(Run::Task);
         if tick.is_multiple_of(2) { queue().or_else(local) } else { local().or_else(queue) }
+    }
+
+    /// Any of what is queued here.
+    fn take_any(&self, dice: &Dice) -> Option<Run> {
+        let remote = self.remote();
+        if let Some(task) = NonNull::new(remote.next.swap(ptr::null_mut(), Ordering::AcqRel)) {
+            remote.queue.push(task);
+        }
+        let mut local = self.local.borrow_mut();
+        let others = remote.queue.len();
+        if others + local.len() == 0 {
+            return None;
+        }
+        let drawn = dice.below(others + local.len());
+        if drawn < others {
+            for _ in 0..drawn {
+                remote.queue.push(remote.queue.pop()?);
+            }
+            return remote.queue.pop().map(Run::Task);
+        }
+        for _ in others..drawn {
+            let link = local.pop()?;
+            // SAFETY: just taken from this very list.
+            unsafe { local.push(link) };
+        }
+        local.pop().map(split)
+    }
+
+    /// How many ready operations a task may do before it must let others run.
+    #[inline]
+    pub fn budget(&self) -> u32 {
+        self.dice.as_ref().map_or(BUDGET, |dice| dice.below(MOST_DRAWN) as u32)
     }
 
     /// What has its turn however much else there is to do.
@@ -276,6 +339,7 @@ impl Worker {
 
     /// This worker has found something to do.
     fn found(&self) {
+        self.stood_still.set(false);
         if self.searching.replace(false)
             && let Some(worker) = self.shared.idle.stop_searching()
         {
@@ -298,7 +362,7 @@ impl Worker {
                 self.deadline.get().map(|at| at.saturating_duration_since(Instant::now()));
             // The last look at what `unpark` announces: the token may have been left before.
             if remote.inbox.is_empty() && !self.must_leave() && self.shared.injector.is_empty() {
-                self.turn(timeout);
+                self.turn_alone(timeout);
             }
             remote.parking.finish();
         }
@@ -307,6 +371,20 @@ impl Worker {
                 self.searching.set(true);
             }
             self.shared.monitor.stir();
+        }
+    }
+
+    /// A sleeping turn. A worker that is alone has no monitor, and looks for a deadlock itself.
+    fn turn_alone(&self, timeout: Option<Duration>) {
+        let alone = self.shared.remotes.len() == 1;
+        if !alone || timeout.is_some() || self.stood_still.get() || self.shared.expects_events() {
+            return self.turn(timeout);
+        }
+        let begin = Instant::now();
+        self.turn(Some(STANDSTILL));
+        if begin.elapsed() >= STANDSTILL && !self.has_work() {
+            self.stood_still.set(true);
+            self.shared.tell_if_deadlocked();
         }
     }
 

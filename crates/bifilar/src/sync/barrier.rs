@@ -10,6 +10,7 @@ use super::{
     wait_list::{WaitList, Waiter},
     wake_batch::wake_all,
 };
+use crate::context::waiting::{self, What};
 use crate::primitives::{Mutex, const_fn};
 use pin_project_lite::pin_project;
 use std::{
@@ -115,7 +116,7 @@ impl Future for BarrierWait<'_> {
             drop(meeting);
             drop(old);
             if !over {
-                return Poll::Pending;
+                return waiting::noted(What::Barrier, Poll::Pending);
             }
             this.waiter.set(None);
             return Poll::Ready(BarrierWaitResult { leader: false });
@@ -125,7 +126,7 @@ impl Future for BarrierWait<'_> {
             *this.round = meeting.round;
             this.waiter.set(Some(Waiter::new(())));
             meeting.waiters.push_back(this.waiter.as_pin_mut().expect("set above"), waker);
-            return Poll::Pending;
+            return waiting::noted(What::Barrier, Poll::Pending);
         }
         meeting.arrived = 0;
         meeting.round += 1;

@@ -23,6 +23,7 @@ use super::{
     wait_list::{WaitList, Waiter},
     wake_batch::wake_all,
 };
+use crate::context::waiting::{self, What};
 use crate::primitives::{
     Arc, AtomicU64, AtomicUsize, Mutex, MutexGuard,
     Ordering::{AcqRel, Relaxed},
@@ -355,7 +356,7 @@ impl<T: Clone> Stream for Receiver<T> {
     type Item = Result<T, RecvError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match ready!(self.get_mut().poll_recv(cx)) {
+        match ready!(waiting::noted(What::Broadcast, self.get_mut().poll_recv(cx))) {
             Err(RecvError::Closed) => Poll::Ready(None),
             item => Poll::Ready(Some(item)),
         }
@@ -383,7 +384,7 @@ impl<T: Clone> Future for Recv<'_, T> {
     type Output = Result<T, RecvError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.receiver.poll_recv(cx)
+        waiting::noted(What::Broadcast, self.receiver.poll_recv(cx))
     }
 }
 

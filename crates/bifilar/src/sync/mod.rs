@@ -11,6 +11,7 @@
 //! | all together | [`Barrier`] |
 //! | once | [`OnceCell`] |
 //! | "something has happened" | [`Notify`] |
+//! | "stop, please" | [`CancelToken`] |
 //! | each message to one receiver | [`channel`] |
 //! | one message to one receiver, once | [`oneshot`] |
 //! | each message to every receiver | [`broadcast`] |
@@ -47,6 +48,7 @@
 
 mod barrier;
 pub mod broadcast;
+mod cancel_token;
 pub mod channel;
 #[cfg(all(test, loom))]
 mod loom_models;
@@ -63,6 +65,7 @@ mod wake_batch;
 pub mod watch;
 
 pub use barrier::{Barrier, BarrierWait, BarrierWaitResult};
+pub use cancel_token::{CancelOnDrop, CancelToken, Cancelled};
 pub use mutex::{Lock, LockOwned, Mutex, MutexGuard, OwnedMutexGuard, TryLockError};
 pub use notify::{Notified, Notify};
 pub use once_cell::{GetOrInit, GetOrTryInit, OnceCell, SetError};

@@ -5,6 +5,7 @@
 //! know its owner, so it neither detects a deadlock nor can it be taken twice by one task.
 
 use super::{permits::Permits, turnstile::Place};
+use crate::context::waiting::{Owner, What};
 use crate::primitives::{UnsafeCell, const_fn};
 use pin_project_lite::pin_project;
 use std::{
@@ -54,6 +55,7 @@ use std::{
 /// ```
 pub struct Mutex<T: ?Sized> {
     permits: Permits,
+    owner: Owner,
     value: UnsafeCell<T>,
 }
 
@@ -77,8 +79,9 @@ impl Error for TryLockError {}
 impl<T> Mutex<T> {
     const_fn! {
         /// A mutex, unlocked.
+        #[track_caller]
         pub fn new(value: T) -> Self {
-            Self { permits: Permits::new(1), value: UnsafeCell::new(value) }
+            Self { permits: Permits::new(1), owner: Owner::nobody(), value: UnsafeCell::new(value) }
         }
     }
 
@@ -136,6 +139,7 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     pub fn try_lock(&self) -> Result<MutexGuard<'_, T>, TryLockError> {
         self.permits.try_acquire(1).map_err(|_| TryLockError(()))?;
+        self.owner.take();
         Ok(MutexGuard { mutex: self, _value: PhantomData })
     }
 
@@ -146,6 +150,7 @@ impl<T: ?Sized> Mutex<T> {
     /// As for [`try_lock`](Self::try_lock).
     pub fn try_lock_owned(self: Arc<Self>) -> Result<OwnedMutexGuard<T>, TryLockError> {
         self.permits.try_acquire(1).map_err(|_| TryLockError(()))?;
+        self.owner.take();
         Ok(OwnedMutexGuard { mutex: self, _value: PhantomData })
     }
 
@@ -163,12 +168,14 @@ impl<T: ?Sized> Mutex<T> {
 }
 
 impl<T: Default> Default for Mutex<T> {
+    #[track_caller]
     fn default() -> Self {
         Self::new(T::default())
     }
 }
 
 impl<T> From<T> for Mutex<T> {
+    #[track_caller]
     fn from(value: T) -> Self {
         Self::new(value)
     }
@@ -207,7 +214,8 @@ impl<'a, T: ?Sized> Future for Lock<'a, T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mutex = *this.mutex;
-        mutex.permits.poll_acquire(this.place, 1, cx).map(|_| {
+        let poll = mutex.owner.noted(What::Mutex, mutex.permits.poll_acquire(this.place, 1, cx));
+        poll.map(|_| {
             // The permits of a mutex are never closed.
             MutexGuard { mutex, _value: PhantomData }
         })
@@ -250,7 +258,8 @@ impl<T: ?Sized> Future for LockOwned<T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mutex = this.mutex.as_ref().expect("the lock was taken: don't poll again");
-        mutex.permits.poll_acquire(this.place, 1, cx).map(|_| OwnedMutexGuard {
+        let poll = mutex.owner.noted(What::Mutex, mutex.permits.poll_acquire(this.place, 1, cx));
+        poll.map(|_| OwnedMutexGuard {
             mutex: this.mutex.take().expect("seen above"),
             _value: PhantomData,
         })

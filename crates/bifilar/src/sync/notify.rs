@@ -26,6 +26,7 @@ use super::{
     wait_list::{WaitList, Waiter},
     wake_batch::{WakeBatch, wake_all},
 };
+use crate::context::waiting::{self, What};
 use crate::primitives::{
     AtomicUsize, Mutex,
     Ordering::{Acquire, Relaxed, Release},
@@ -297,12 +298,12 @@ impl Future for Notified<'_> {
         let this = self.project();
         let notify = *this.notify;
         if this.waiter.is_some() {
-            return notify.look(this.waiter, cx);
+            return waiting::noted(What::Notify, notify.look(this.waiter, cx));
         }
         if notify.take(*this.round).is_ok() {
             return Poll::Ready(());
         }
-        notify.join(this.waiter, *this.round, cx)
+        waiting::noted(What::Notify, notify.join(this.waiter, *this.round, cx))
     }
 }
 

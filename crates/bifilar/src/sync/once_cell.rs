@@ -14,6 +14,7 @@ use super::{
     permits::{Permits, Refused},
     turnstile::Place,
 };
+use crate::context::waiting::{self, What};
 use crate::primitives::{
     AtomicBool,
     Ordering::{Acquire, Release},
@@ -244,7 +245,12 @@ where
                 return Poll::Ready(Ok(value));
             }
             // If the permits are closed, the value is there: once more round the loop.
-            if ready!(cell.permits.poll_acquire(this.place.as_mut(), 1, cx)).is_ok() {
+            if ready!(waiting::noted(
+                What::OnceCell,
+                cell.permits.poll_acquire(this.place.as_mut(), 1, cx)
+            ))
+            .is_ok()
+            {
                 *this.permit = Some(PermitOf(&cell.permits));
                 let init = this.init.take().expect("has failed: don't poll again");
                 this.making.set(Some(init()));

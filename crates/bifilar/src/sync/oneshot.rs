@@ -23,6 +23,7 @@
 //! that waits while its bit is clear; while it is set, and until the waiting side has cleared it
 //! and found that nothing had been set before, it belongs to the other side, which reads it once.
 
+use crate::context::waiting::{self, What};
 use crate::primitives::{
     Arc, AtomicUsize,
     Ordering::{AcqRel, Acquire, Relaxed},
@@ -275,7 +276,7 @@ impl<T> Future for Receiver<T> {
         match this.received(state) {
             Ok(message) => Poll::Ready(Ok(message)),
             Err(TryRecvError::Closed) => Poll::Ready(Err(RecvError)),
-            Err(TryRecvError::Empty) => Poll::Pending,
+            Err(TryRecvError::Empty) => waiting::noted(What::Oneshot, Poll::Pending),
         }
     }
 }
@@ -316,7 +317,7 @@ impl<T> Future for Closed<'_, T> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.sender.poll_closed(cx)
+        waiting::noted(What::Oneshot, self.sender.poll_closed(cx))
     }
 }
 

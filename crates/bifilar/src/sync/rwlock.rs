@@ -11,6 +11,7 @@
 //! those who wait for a mutex. A guard can't be upgraded; two who tried would wait for each other.
 
 use super::{mutex::TryLockError, permits::Permits, turnstile::Place};
+use crate::context::waiting::{Owner, What};
 use crate::primitives::{UnsafeCell, const_fn};
 use pin_project_lite::pin_project;
 use std::{
@@ -55,6 +56,7 @@ use std::{
 /// ```
 pub struct RwLock<T: ?Sized> {
     permits: Permits,
+    owner: Owner,
     value: UnsafeCell<T>,
 }
 
@@ -70,8 +72,9 @@ unsafe impl<T: ?Sized + Send + Sync> Sync for RwLock<T> {}
 impl<T> RwLock<T> {
     const_fn! {
         /// A lock that nobody holds.
+        #[track_caller]
         pub fn new(value: T) -> Self {
-            Self { permits: Permits::new(ALL), value: UnsafeCell::new(value) }
+            Self { permits: Permits::new(ALL), owner: Owner::nobody(), value: UnsafeCell::new(value) }
         }
     }
 
@@ -140,12 +143,14 @@ impl<T: ?Sized> RwLock<T> {
 }
 
 impl<T: Default> Default for RwLock<T> {
+    #[track_caller]
     fn default() -> Self {
         Self::new(T::default())
     }
 }
 
 impl<T> From<T> for RwLock<T> {
+    #[track_caller]
     fn from(value: T) -> Self {
         Self::new(value)
     }
@@ -185,7 +190,8 @@ impl<'a, T: ?Sized> Future for Read<'a, T> {
         let this = self.project();
         let lock = *this.lock;
         // The permits of a lock are never closed.
-        lock.permits.poll_acquire(this.place, 1, cx).map(|_| RwLockReadGuard { lock })
+        let poll = lock.owner.noted(What::Read, lock.permits.poll_acquire(this.place, 1, cx));
+        poll.map(|_| RwLockReadGuard { lock })
     }
 }
 
@@ -214,9 +220,8 @@ impl<'a, T: ?Sized> Future for Write<'a, T> {
         let this = self.project();
         let lock = *this.lock;
         // The permits of a lock are never closed.
-        lock.permits
-            .poll_acquire(this.place, ALL, cx)
-            .map(|_| RwLockWriteGuard { lock, _value: PhantomData })
+        let poll = lock.owner.noted(What::Write, lock.permits.poll_acquire(this.place, ALL, cx));
+        poll.map(|_| RwLockWriteGuard { lock, _value: PhantomData })
     }
 }
 

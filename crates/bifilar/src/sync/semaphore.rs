@@ -7,6 +7,7 @@ use super::{
     permits::{Permits, Refused},
     turnstile::Place,
 };
+use crate::context::waiting::{self, What};
 use crate::primitives::const_fn;
 use pin_project_lite::pin_project;
 use std::{
@@ -255,7 +256,8 @@ impl<'a> Future for Acquire<'a> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let (semaphore, n) = (*this.semaphore, *this.n);
-        semaphore.permits.poll_acquire(this.place, n, cx).map(|result| match result {
+        let poll = semaphore.permits.poll_acquire(this.place, n, cx);
+        waiting::noted(What::Semaphore, poll).map(|result| match result {
             Ok(()) => Ok(SemaphorePermit { semaphore, n }),
             Err(_) => Err(AcquireError(())),
         })
@@ -300,7 +302,8 @@ impl Future for AcquireOwned {
         let this = self.project();
         let n = *this.n;
         let semaphore = this.semaphore.as_ref().expect("the permit was taken: don't poll again");
-        semaphore.permits.poll_acquire(this.place, n, cx).map(|result| match result {
+        let poll = semaphore.permits.poll_acquire(this.place, n, cx);
+        waiting::noted(What::Semaphore, poll).map(|result| match result {
             Ok(()) => {
                 let semaphore = this.semaphore.take().expect("seen above");
                 Ok(OwnedSemaphorePermit { semaphore, n })

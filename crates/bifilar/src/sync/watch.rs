@@ -22,6 +22,7 @@ use super::{
     wait_list::{WaitList, Waiter},
     wake_batch::wake_all,
 };
+use crate::context::waiting::{self, What};
 use crate::primitives::{
     Arc, AtomicU64, AtomicUsize, Mutex, MutexGuard,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
@@ -361,7 +362,7 @@ impl<T> Future for Changed<'_, T> {
         drop(old);
         match news {
             Some(news) => Poll::Ready(news.map(|version| *seen = version)),
-            None => Poll::Pending,
+            None => waiting::noted(What::Watch, Poll::Pending),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `interval`: ticks at a steady pace.
 
-use super::{Sleep, sleep_until};
+use super::{Sleep, now, sleep_until};
 use futures_core::Stream;
 use std::{
     future::{Future, poll_fn},
@@ -29,7 +29,7 @@ use std::{
 /// ```
 #[track_caller]
 pub fn interval(period: Duration) -> Interval {
-    interval_at(Instant::now(), period)
+    interval_at(now(), period)
 }
 
 /// Ticks at `start` and then every `period`: see [`interval`].
@@ -76,7 +76,7 @@ impl Interval {
     fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
         ready!(Pin::new(&mut self.sleep).poll(cx));
         let due = self.next;
-        let late = Instant::now().saturating_duration_since(due);
+        let late = now().saturating_duration_since(due);
         let missed = late.as_nanos() / self.period.as_nanos();
         let step = self.period.saturating_mul(u32::try_from(missed + 1).unwrap_or(u32::MAX));
         if let Some(next) = due.checked_add(step) {

@@ -1,7 +1,10 @@
 //! `sleep`: a future that is ready at a given time.
 
-use super::wheel::Key;
-use crate::reactor::{self, Reactor};
+use super::{now, wheel::Key};
+use crate::{
+    context::waiting::{self, Waiting},
+    reactor::{self, Reactor},
+};
 use std::{
     fmt,
     future::Future,
@@ -31,7 +34,7 @@ use std::{
 /// ```
 pub fn sleep(duration: Duration) -> Sleep {
     // A time beyond what an `Instant` can hold is never.
-    Sleep { deadline: Instant::now().checked_add(duration), state: State::New }
+    Sleep { deadline: now().checked_add(duration), state: State::New }
 }
 
 /// Waits until `deadline`; ready at once if it has passed.
@@ -71,7 +74,7 @@ impl Sleep {
     /// Whether the time has passed, as far as the clock of the timers has come.
     pub fn is_elapsed(&self) -> bool {
         matches!(self.state, State::Fired)
-            || self.deadline.is_some_and(|deadline| deadline <= Instant::now())
+            || self.deadline.is_some_and(|deadline| deadline <= now())
     }
 
     /// Sets another deadline, as if it were a new `sleep_until`.
@@ -95,14 +98,18 @@ impl Future for Sleep {
             State::Fired => return Poll::Ready(()),
             State::Set { reactor, key } => {
                 if reactor.timers.is_pending(*key, cx.waker()) {
+                    waiting::note(Waiting::sleep(self.deadline));
                     return Poll::Pending;
                 }
-                let due = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
+                let due = self.deadline.is_some_and(|deadline| deadline <= now());
                 assert!(due || !reactor.is_closed(), "{GONE}");
             }
             State::New => {
-                let Some(deadline) = self.deadline else { return Poll::Pending };
-                if deadline > Instant::now() {
+                let Some(deadline) = self.deadline else {
+                    waiting::note(Waiting::sleep(None));
+                    return Poll::Pending;
+                };
+                if deadline > now() {
                     let reactor = reactor::current().expect(
                         "a timer outside of a bifilar runtime: use bifilar::run, \
                          bifilar::block_on or Handle::enter",
@@ -114,6 +121,7 @@ impl Future for Sleep {
                     // After the insertion, so that `close` either sees it or is seen.
                     assert!(!reactor.is_closed(), "{GONE}");
                     self.state = State::Set { reactor, key };
+                    waiting::note(Waiting::sleep(Some(deadline)));
                     return Poll::Pending;
                 }
             }

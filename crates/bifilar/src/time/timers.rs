@@ -3,7 +3,10 @@
 //! Ticks are whole milliseconds since the start, rounded up: a timer is never early, and late by a
 //! millisecond at most plus what the worker is busy with.
 
-use super::wheel::{Key, Wheel};
+use super::{
+    Clock,
+    wheel::{Key, Wheel},
+};
 use crate::primitives::{AtomicU64, Mutex, Ordering};
 use std::{
     task::Waker,
@@ -11,7 +14,7 @@ use std::{
 };
 
 pub(crate) struct Timers {
-    start: Instant,
+    pub clock: Clock,
     inner: Mutex<Inner>,
     /// The next tick at which something may be due, or `NEVER`: lets a busy worker pass by without
     /// the lock and the clock.
@@ -28,9 +31,9 @@ const NEVER: u64 = u64::MAX;
 const TICK: Duration = Duration::from_millis(1);
 
 impl Timers {
-    pub fn new(start: Instant) -> Self {
+    pub fn new(clock: Clock) -> Self {
         Timers {
-            start,
+            clock,
             inner: Mutex::new(Inner { wheel: Wheel::new(), sleeping_until: None }),
             next: AtomicU64::new(NEVER),
         }
@@ -38,13 +41,14 @@ impl Timers {
 
     /// The first tick that is not before `time`.
     fn tick_at_or_after(&self, time: Instant) -> u64 {
-        let since = time.saturating_duration_since(self.start);
+        let since = time.saturating_duration_since(self.clock.start());
         u64::try_from(since.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(NEVER - 1)
     }
 
     /// The last tick that has passed.
     fn now(&self) -> u64 {
-        (self.start.elapsed().as_nanos() / TICK.as_nanos()) as u64
+        let since = self.clock.now().saturating_duration_since(self.clock.start());
+        (since.as_nanos() / TICK.as_nanos()) as u64
     }
 
     /// Sets a timer. `true`: the worker sleeps for longer than that and must be rung.
@@ -104,7 +108,11 @@ impl Timers {
         let mut inner = self.inner.lock().unwrap();
         let next = inner.wheel.next_deadline();
         let until_next = next.map(|tick| {
-            let due = self.start.checked_add(Duration::from_millis(tick));
+            if self.clock.is_simulated() {
+                // What waits for nothing else needn't wait for it: see `pass_time`.
+                return Duration::ZERO;
+            }
+            let due = self.clock.start().checked_add(Duration::from_millis(tick));
             due.map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now()))
         });
         let sleep = match (until_next, most) {
@@ -113,6 +121,20 @@ impl Timers {
         };
         inner.sleeping_until = Some(next.unwrap_or(NEVER));
         sleep
+    }
+
+    /// Whether any timer is set.
+    pub fn any(&self) -> bool {
+        self.next.load(Ordering::Relaxed) != NEVER
+    }
+
+    /// The worker would sleep, and nothing has come: if time is simulated, it passes up to the next
+    /// timer.
+    pub fn pass_time(&self) {
+        let next = self.next.load(Ordering::Relaxed);
+        if next != NEVER && self.clock.is_simulated() {
+            self.clock.jump_to(Duration::from_millis(next));
+        }
     }
 
     /// The worker is back.
@@ -131,7 +153,7 @@ mod tests {
     fn fire_advances_whenever_a_sleep_ends() {
         let start = Instant::now();
         for deadline_ms in [1, 63, 64, 65, 100, 5_000, 1_000_000] {
-            let timers = Timers::new(start);
+            let timers = Timers::new(Clock::new(false));
             let deadline = start + Duration::from_millis(deadline_ms);
             let _ = timers.insert(deadline, Waker::noop().clone());
             let _ = timers.limit_sleep(None);

@@ -3,7 +3,7 @@
 //! ```text
 //!            ┌─ poll ──► Ready ─────────────────────────────► the value
 //!   observe ─┤
-//!            └─ poll ──► Pending ─► cancelled? ─► unwind
+//!            └─ poll ──► Pending ─► interrupted? ─► unwind
 //!                  ▲                    │ no
 //!                  │                    ▼
 //!                  └── resumed ◄── suspend the stack (on a worker)
@@ -18,16 +18,19 @@
 
 mod event_count;
 mod iter;
+mod region;
 mod thread;
 
 pub(crate) use event_count::EventCount;
 pub use iter::{WaitIter, WaitIterator};
+pub use region::{shield, until};
 
 use crate::{
-    cell::CancelUnwind,
-    context::{self, Suspend},
+    cell::{CancelUnwind, TaskRef},
+    context::{self, Interruption, Suspend, waiting},
 };
 use std::{
+    any::Any,
     future::{Future, IntoFuture},
     panic::resume_unwind,
     pin::{Pin, pin},
@@ -52,9 +55,17 @@ pub trait Wait: IntoFuture {
     /// When the task is cancelled ([`JoinHandle::cancel`](crate::JoinHandle::cancel)) and the
     /// future isn't ready, it is dropped and the stack unwinds from here, running destructors.
     /// Destructors may wait: nothing unwinds out of a `wait` while its task is already unwinding.
+    /// The same happens, up to the edge of the region, when a
+    /// [deadline](crate::time::with_deadline) passes or another [`until`](crate::until) is ready.
+    /// Inside [`shield`](crate::shield) neither does. Code that always finds its futures ready is
+    /// interrupted all the same: once in a while before the future is polled for the first time.
+    ///
+    /// A function that C calls back can't be unwound out of (the process aborts): it waits inside
+    /// [`shield`](crate::shield).
     ///
     /// # Panics
-    /// If the future panics. A future that needs a reactor (a socket, a timer) panics or fails
+    /// If the future panics. If the system has no memory for a stack on which the worker would go on
+    /// meanwhile: with its reason, in this task only. A future that needs a reactor (a socket, a timer) panics or fails
     /// outside of a runtime, and its message says so.
     ///
     /// ```
@@ -94,18 +105,52 @@ fn on_stack<F: Future>(stack: &'static dyn Suspend, mut future: Pin<&mut F>) -> 
     let mut cx = Context::from_waker(&waker);
     // Nobody starts to unwind within this call, whatever others of this thread do meanwhile.
     let clean = !std::thread::panicking();
+    // A fiber that always finds something ready lets others run all the same, and can be interrupted.
+    if !context::spend() {
+        yield_or_unwind(stack, &mut cx, clean);
+    }
+    let mut told = Told(None);
     loop {
         let seen = stack.observe();
+        waiting::forget();
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-            // A future of foreign make doesn't know our budget: spend for it here, so that a fiber
-            // that always finds something ready lets others run all the same.
-            if !context::spend() {
-                stack.yield_now();
-            }
             return output;
         }
-        unwind_if_cancelled(stack, clean);
+        // Before the futures of regions are looked at, which note themselves.
+        told.tell();
+        if let Some(payload) = interruption(stack, &mut cx, clean) {
+            // A loop that catches this and waits again, for ever, shall not have the worker for itself.
+            stack.yield_now();
+            // What the others have made ready meanwhile is not lost.
+            if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+                return output;
+            }
+            // Not a panic: the hook prints nothing. Who ends the unwinding tells it by its type.
+            resume_unwind(payload);
+        }
         stack.suspend(seen);
+    }
+}
+
+/// Tells reports what the current task waits for, until this is dropped.
+struct Told(Option<TaskRef>);
+
+impl Told {
+    fn tell(&mut self) {
+        self.0 = context::with(|context| context.task.get());
+        if let Some(task) = self.0 {
+            // SAFETY: the task being polled is alive.
+            unsafe { task.as_ref() }.waiting.keep();
+        }
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if let Some(task) = self.0 {
+            // SAFETY: this is its poll, so it is alive.
+            unsafe { task.as_ref() }.waiting.clear();
+        }
     }
 }
 
@@ -113,42 +158,64 @@ fn on_stack<F: Future>(stack: &'static dyn Suspend, mut future: Pin<&mut F>) -> 
 pub(crate) fn yield_stack() {
     match current_stack() {
         Some(stack) => {
-            unwind_if_cancelled(stack, !std::thread::panicking());
-            stack.yield_now();
+            let waker = stack.waker();
+            let clean = !std::thread::panicking();
+            yield_or_unwind(stack, &mut Context::from_waker(&waker), clean);
         }
         None => std::thread::yield_now(),
     }
 }
 
-/// Unwinds if the current task has been cancelled and nothing holds that off.
+/// Goes to the end of the queue, and unwinds then if something interrupts the code.
+fn yield_or_unwind(stack: &'static dyn Suspend, cx: &mut Context<'_>, clean: bool) {
+    let payload = interruption(stack, cx, clean);
+    stack.yield_now();
+    if let Some(payload) = payload {
+        resume_unwind(payload);
+    }
+}
+
+/// What interrupts the code that waits here, if something does: a region that has come to its end,
+/// or the cancellation of the task. To be unwound with.
 ///
 /// A cancel that comes after this look finds the stack that was noted here and notifies it, and then
-/// `suspend` doesn't sleep, since `seen` is older.
+/// `suspend` doesn't sleep, since `seen` is older. The future of a region notifies it as any other.
 #[inline]
-fn unwind_if_cancelled(stack: &'static dyn Suspend, clean: bool) {
-    let Some(task) = context::with(|context| context.task.get()) else { return };
-    // SAFETY: the task being polled is alive.
-    let cancelled = unsafe { task.as_ref() }.note_stack(stack.address());
-    if cancelled && context::with(|context| context.shields.get() == 0) {
-        raise_cancellation(stack, clean);
+fn interruption(
+    stack: &'static dyn Suspend,
+    cx: &mut Context<'_>,
+    clean: bool,
+) -> Option<Box<dyn Any + Send>> {
+    match stack.regions().interrupted(cx, |address| stack.contains(address)) {
+        Interruption::Unwind(region) => unless_unwinding(stack, clean, || Box::new(region)),
+        Interruption::Shielded => None,
+        Interruption::AskTheTask => {
+            let task = context::with(|context| context.task.get())?;
+            // SAFETY: the task being polled is alive.
+            if !unsafe { task.as_ref() }.note_stack(stack.address()) {
+                return None;
+            }
+            unless_unwinding(stack, clean, || Box::new(CancelUnwind))
+        }
     }
 }
 
 #[cold]
-fn raise_cancellation(stack: &'static dyn Suspend, clean: bool) {
+fn unless_unwinding(
+    stack: &'static dyn Suspend,
+    clean: bool,
+    payload: impl FnOnce() -> Box<dyn Any + Send>,
+) -> Option<Box<dyn Any + Send>> {
     if cfg!(panic = "abort") {
-        // Stacks can't be unwound; the cancellation takes effect at the next `.await`.
-        return;
+        // Stacks can't be unwound; the interruption takes effect at the next `.await`.
+        return None;
     }
     if !clean && std::thread::panicking() {
         // This stack is unwinding already; or another stack of this thread was suspended in the
         // middle of it when this wait began, which std's count per thread can't tell apart. Try
         // again when no stack is.
         stack.notify_when_not_panicking();
-        return;
+        return None;
     }
-    // A loop that catches this and waits again, for ever, shall not have the worker for itself.
-    stack.yield_now();
-    // Not a panic: the hook prints nothing. The task's base tells it by its type.
-    resume_unwind(Box::new(CancelUnwind));
+    Some(payload())
 }

@@ -8,5 +8,6 @@ mod lag;
 mod panics;
 mod stress;
 mod support;
+mod tokens;
 mod traits;
 mod wakers;

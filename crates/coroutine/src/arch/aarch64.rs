@@ -44,7 +44,7 @@ use core::{
     ptr::NonNull,
 };
 
-use super::{Entry, Suspended};
+use super::{Arrival, Entry, Suspended};
 
 /// What [`prepare`] writes below the top of a fresh stack, lowest word first.
 #[repr(C)]
@@ -107,26 +107,26 @@ unsafe extern "C" fn base() -> ! {
     )
 }
 
-/// See [`crate::raw::switch`]. Whoever continues gets `message`; returns the message of whoever
-/// continues `*save`.
+/// See [`crate::raw::switch`]. Whoever continues gets `message` and where this side is suspended;
+/// returns the same of whoever continues `*save`.
 ///
 /// # Safety
 ///
 /// As there.
 #[inline(always)]
-pub(crate) unsafe fn switch(save: *mut Suspended, to: Suspended, message: *const ()) -> *const () {
-    let answer;
+pub(crate) unsafe fn switch(save: *mut Suspended, to: Suspended, message: *const ()) -> Arrival {
+    let (answer, from): (*const (), *mut u8);
     // SAFETY: leaves a frame as drawn above at `*save`, which the caller declared writable, and
     // continues `to`, which the caller declared to be such a frame. Whoever continues `*save`
     // arrives at label 2 with sp at the pushed x29, so x19, x29 and sp are again what they were;
     // all other registers are declared as overwritten. x0 and x2 are read before anything
-    // overwrites them, and x1 passes from one side to the other. Memory is declared as changed by
-    // default.
+    // overwrites them, and x1 and x3 pass from one side to the other. Memory is declared as changed
+    // by default.
     unsafe {
         asm!(
             "stp x29, x19, [sp, #-32]!",
-            "adr x3, 2f",
-            "str x3, [sp, #16]",
+            "adr x4, 2f",
+            "str x4, [sp, #16]",
             "mov x3, sp",
             "str x3, [x0]",
             "ldr x16, [x2, #16]",
@@ -138,6 +138,7 @@ pub(crate) unsafe fn switch(save: *mut Suspended, to: Suspended, message: *const
             in("x0") save,
             in("x2") to.as_ptr(),
             inlateout("x1") message => answer,
+            lateout("x3") from,
             lateout("x20") _,
             lateout("x21") _,
             lateout("x22") _,
@@ -150,10 +151,10 @@ pub(crate) unsafe fn switch(save: *mut Suspended, to: Suspended, message: *const
             clobber_abi("C"),
         );
     }
-    answer
+    Arrival { message: answer, from: NonNull::new(from).map(Suspended::new) }
 }
 
-/// See [`crate::raw::exit_to`]. Whoever continues gets `message`.
+/// See [`crate::raw::exit_to`]. Whoever continues gets `message`, from nowhere.
 ///
 /// # Safety
 ///
@@ -163,6 +164,7 @@ pub(crate) unsafe fn exit_to(to: Suspended, message: *const ()) -> ! {
     // SAFETY: as in `switch`, without leaving a frame: nobody can come back.
     unsafe {
         asm!(
+            "mov x3, xzr",
             "ldr x16, [x2, #16]",
             "mov sp, x2",
             "br x16",
@@ -171,4 +173,14 @@ pub(crate) unsafe fn exit_to(to: Suspended, message: *const ()) -> ! {
             options(noreturn),
         );
     }
+}
+
+/// Where the stack pointer stood when a signal came.
+///
+/// # Safety
+///
+/// `context` is what the system gave to the handler of that signal.
+pub(crate) unsafe fn stack_pointer(context: *const libc::ucontext_t) -> usize {
+    // SAFETY: as promised.
+    unsafe { (*context).uc_mcontext.sp as usize }
 }

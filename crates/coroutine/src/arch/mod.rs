@@ -8,11 +8,13 @@
 //! 1. the drawing of a suspended stack and of a fresh one,
 //! 2. `FirstFrame` and `prepare`, which lay out a fresh stack,
 //! 3. `base`, the outermost frame of every stack,
-//! 4. `switch` and `exit_to`, which leave one stack for another.
+//! 4. `switch` and `exit_to`, which leave one stack for another,
+//! 5. `stack_pointer`, which reads it from what a signal interrupted.
 //!
-//! A switch carries a *message*, one word, to the side that it continues, in a register. Through
-//! memory, the other side's load would wait for this side's store. [`crate::raw`] hides the
-//! message, [`crate::suspender`] lives on it.
+//! A switch carries two words to the side that it continues, in registers: a *message*, and where it
+//! came *from*. Through memory, the other side's loads would wait for this side's stores, each about as
+//! long as all the rest of a switch takes. [`crate::raw`] hides them, [`crate::suspender`] lives on
+//! them.
 
 use core::ptr::NonNull;
 
@@ -68,12 +70,19 @@ impl Suspended {
 /// first switch to it. Never returns, never unwinds.
 pub(crate) type Entry = unsafe extern "C" fn(arg: *mut (), message: *const ()) -> !;
 
+/// What a switch brings to the side that it continues.
+pub(crate) struct Arrival {
+    pub message: *const (),
+    /// Where the other side is suspended; none if it has left for ever.
+    pub from: Option<Suspended>,
+}
+
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
 #[cfg(target_arch = "aarch64")]
-pub(crate) use aarch64::{exit_to, prepare, switch};
+pub(crate) use aarch64::{exit_to, prepare, stack_pointer, switch};
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86_64::{exit_to, prepare, switch};
+pub(crate) use x86_64::{exit_to, prepare, stack_pointer, switch};

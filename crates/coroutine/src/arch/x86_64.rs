@@ -35,7 +35,7 @@ use core::{
     ptr::NonNull,
 };
 
-use super::{Entry, Suspended};
+use super::{Arrival, Entry, Suspended};
 
 /// What [`prepare`] writes below the top of a fresh stack, lowest word first.
 #[repr(C)]
@@ -101,20 +101,20 @@ unsafe extern "C" fn base() -> ! {
     )
 }
 
-/// See [`crate::raw::switch`]. Whoever continues gets `message`; returns the message of whoever
-/// continues `*save`.
+/// See [`crate::raw::switch`]. Whoever continues gets `message` and where this side is suspended;
+/// returns the same of whoever continues `*save`.
 ///
 /// # Safety
 ///
 /// As there.
 #[inline(always)]
-pub(crate) unsafe fn switch(save: *mut Suspended, to: Suspended, message: *const ()) -> *const () {
-    let answer;
+pub(crate) unsafe fn switch(save: *mut Suspended, to: Suspended, message: *const ()) -> Arrival {
+    let (answer, from): (*const (), *mut u8);
     // SAFETY: leaves a frame as drawn above at `*save`, which the caller declared writable, and
     // continues `to`, which the caller declared to be such a frame. Whoever continues `*save`
     // arrives at label 2 with rsp just above the popped address, so rbx, rbp and rsp are again
     // what they were; all other registers are declared as overwritten. rdi and rsi are read before
-    // anything overwrites them, and rdx passes from one side to the other. Memory is declared as
+    // anything overwrites them, and rdx and rcx pass from one side to the other. Memory is declared as
     // changed by default.
     unsafe {
         asm!(
@@ -122,7 +122,8 @@ pub(crate) unsafe fn switch(save: *mut Suspended, to: Suspended, message: *const
             "push rbx",
             "lea rax, [rip + 2f]",
             "push rax",
-            "mov [rdi], rsp",
+            "mov rcx, rsp",
+            "mov [rdi], rcx",
             "lea rsp, [rsi + 8]",
             "jmp [rsi]",
             "2:",
@@ -131,6 +132,7 @@ pub(crate) unsafe fn switch(save: *mut Suspended, to: Suspended, message: *const
             in("rdi") save,
             in("rsi") to.as_ptr(),
             inlateout("rdx") message => answer,
+            lateout("rcx") from,
             lateout("r12") _,
             lateout("r13") _,
             lateout("r14") _,
@@ -138,10 +140,10 @@ pub(crate) unsafe fn switch(save: *mut Suspended, to: Suspended, message: *const
             clobber_abi("sysv64"),
         );
     }
-    answer
+    Arrival { message: answer, from: NonNull::new(from).map(Suspended::new) }
 }
 
-/// See [`crate::raw::exit_to`]. Whoever continues gets `message`.
+/// See [`crate::raw::exit_to`]. Whoever continues gets `message`, from nowhere.
 ///
 /// # Safety
 ///
@@ -151,6 +153,7 @@ pub(crate) unsafe fn exit_to(to: Suspended, message: *const ()) -> ! {
     // SAFETY: as in `switch`, without leaving a frame: nobody can come back.
     unsafe {
         asm!(
+            "xor ecx, ecx",
             "lea rsp, [rsi + 8]",
             "jmp [rsi]",
             in("rsi") to.as_ptr(),
@@ -158,4 +161,14 @@ pub(crate) unsafe fn exit_to(to: Suspended, message: *const ()) -> ! {
             options(noreturn),
         );
     }
+}
+
+/// Where the stack pointer stood when a signal came.
+///
+/// # Safety
+///
+/// `context` is what the system gave to the handler of that signal.
+pub(crate) unsafe fn stack_pointer(context: *const libc::ucontext_t) -> usize {
+    // SAFETY: as promised.
+    unsafe { (*context).uc_mcontext.gregs[libc::REG_RSP as usize] as usize }
 }

@@ -20,7 +20,7 @@ use std::{
 
 use super::tool;
 use crate::{
-    arch::{self, Entry, Suspended},
+    arch::{self, Arrival, Entry, Suspended},
     stack::Stack,
 };
 
@@ -68,9 +68,15 @@ struct Start {
 pub(crate) fn taken(stack: &Stack) {
     let (limit, top) = (stack.limit().as_ptr().addr(), stack.top().as_ptr().addr());
     with_stacks(|stacks| {
-        stacks
-            .entry(top)
-            .or_insert_with(|| Box::new(UnsafeCell::new(Record::new(limit, top, false))));
+        // SAFETY: bounds of our own record, which nobody else uses.
+        if stacks.get(&top).is_some_and(|record| unsafe { (*record.get()).limit } == limit) {
+            return;
+        }
+        // Stacks of another size may have been here before.
+        while let Some((&other, _)) = stacks.range(limit + 1..=top).next() {
+            stacks.remove(&other);
+        }
+        stacks.insert(top, Box::new(UnsafeCell::new(Record::new(limit, top, false))));
     });
 }
 
@@ -104,15 +110,15 @@ pub(crate) unsafe fn prepare(top: NonNull<u8>, entry: Entry, arg: *mut ()) -> Su
 // Always inlined: the thread sanitizer counts calls and returns for each stack, so the function
 // that leaves a stack must be the one that comes back to it.
 #[inline(always)]
-pub(crate) unsafe fn switch(save: *mut Suspended, to: Suspended, message: *const ()) -> *const () {
+pub(crate) unsafe fn switch(save: *mut Suspended, to: Suspended, message: *const ()) -> Arrival {
     let (here, there) = depart(to);
     // SAFETY: two records of this thread; the switch follows at once.
     unsafe { tool::leave(here, there) };
     // SAFETY: the caller's promises are the same.
-    let answer = unsafe { arch::switch(save, to, message) };
+    let arrival = unsafe { arch::switch(save, to, message) };
     // SAFETY: we are back where we left.
     unsafe { tool::arrive(here, LEFT.get()) };
-    answer
+    arrival
 }
 
 /// As [`arch::exit_to`].

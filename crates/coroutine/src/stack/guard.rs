@@ -1,9 +1,62 @@
 //! Guard pages: which kind this kernel offers, and putting one in place.
 //!
-//! What it does not do: handle the signal that a hit raises.
+//! What it does not do: handle the signal that a hit raises; see [`super::overflow`].
 
 use core::ptr::{NonNull, null_mut};
 use std::{io, sync::OnceLock};
+
+/// The bytes of every guard. Fixed by the first stack.
+static SIZE: OnceLock<usize> = OnceLock::new();
+
+/// Makes guards larger than a page: `bytes`, rounded up to whole pages.
+///
+/// Rust touches each page that a large frame spans, so a single page stops it. C code may be
+/// compiled without such probes (`-fstack-clash-protection` adds them): a frame larger than the
+/// guard can then step over it, into the stack below. Call this before the first stack is made, in
+/// programs that run such code on coroutines. Guards are address space, not memory; they are part
+/// of a stack's size, and a stack is at least twice as large as its guard.
+///
+/// # Errors
+///
+/// - [`InvalidInput`](io::ErrorKind::InvalidInput) if `bytes` is more than 64 MiB.
+/// - [`AlreadyExists`](io::ErrorKind::AlreadyExists) if there are stacks already, or another size
+///   has been chosen.
+///
+/// ```
+/// use bifilar_coroutine::stack::{Stack, set_guard_size};
+///
+/// set_guard_size(64 * 1024)?;
+/// assert!(Stack::new(256 * 1024)?.size() > 190 * 1024);
+/// assert!(set_guard_size(4096).is_err());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn set_guard_size(bytes: usize) -> io::Result<()> {
+    if bytes > LARGEST {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("guards of {bytes} bytes: the largest possible are {LARGEST}"),
+        ));
+    }
+    let wanted = bytes.max(1).next_multiple_of(page_size());
+    match *SIZE.get_or_init(|| wanted) {
+        fixed if fixed == wanted => Ok(()),
+        fixed => Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            format!(
+                "guards are {fixed} bytes already: their size is chosen before the first stack"
+            ),
+        )),
+    }
+}
+
+/// More than any sane frame.
+const LARGEST: usize = 64 << 20;
+
+/// The bytes of every guard.
+#[inline]
+pub(super) fn size() -> usize {
+    *SIZE.get_or_init(page_size)
+}
 
 /// How the pages below stacks are made inaccessible. See [`guard_kind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,28 +87,38 @@ pub fn guard_kind() -> GuardKind {
 /// Installs light guards: from `include/uapi/asm-generic/mman-common.h` of Linux 6.13.
 const MADV_GUARD_INSTALL: libc::c_int = 102;
 
-/// Makes the page at `page` inaccessible.
+/// Makes the guard at `slot`, the lowest [`size`] bytes of a slot, inaccessible.
 ///
 /// # Safety
 ///
-/// `page` is the address of a page of a mapping we own, and nothing uses its content.
-pub(super) unsafe fn install(page: NonNull<u8>) -> io::Result<()> {
-    let address = page.as_ptr().cast();
+/// They are pages of a mapping we own, and nothing uses their content.
+pub(super) unsafe fn install(slot: NonNull<u8>) -> io::Result<()> {
+    let address = slot.as_ptr().cast();
     if guard_kind() == GuardKind::Madvise {
-        // SAFETY: the caller owns the page and gave up its content.
-        if unsafe { libc::madvise(address, page_size(), MADV_GUARD_INSTALL) } == 0 {
+        // SAFETY: the caller owns the pages and gave up their content.
+        if unsafe { libc::madvise(address, size(), MADV_GUARD_INSTALL) } == 0 {
             return Ok(());
         }
         // The kernel refuses where memory was locked after the probe: fall through.
     }
     // SAFETY: as above.
-    match unsafe { libc::mprotect(address, page_size(), libc::PROT_NONE) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
+    if unsafe { libc::mprotect(address, size(), libc::PROT_NONE) } == 0 {
+        return Ok(());
     }
+    let error = io::Error::last_os_error();
+    if error.raw_os_error() != Some(libc::ENOMEM) {
+        return Err(error);
+    }
+    Err(io::Error::new(
+        io::ErrorKind::OutOfMemory,
+        format!(
+            "no guard for another stack: {error}; each takes two memory mappings here, and the \
+             sysctl vm.max_map_count says how many a process may have"
+        ),
+    ))
 }
 
-/// The size of a page, and of a guard.
+/// The size of a page.
 #[inline]
 pub(super) fn page_size() -> usize {
     // SAFETY: asks for a constant of the system.

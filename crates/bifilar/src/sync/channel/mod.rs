@@ -23,6 +23,7 @@ mod state;
 pub use error::{RecvError, SendError, TryRecvError, TrySendError};
 
 use super::turnstile::Place;
+use crate::context::waiting::{self, What};
 use crate::primitives::{
     Arc, AtomicUsize,
     Ordering::{AcqRel, Relaxed},
@@ -312,7 +313,7 @@ impl<T> Future for Send<'_, T> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        this.shared.channel.poll_send(this.place, this.message, cx)
+        waiting::noted(What::Send, this.shared.channel.poll_send(this.place, this.message, cx))
     }
 }
 
@@ -339,7 +340,7 @@ impl<T> Future for Recv<'_, T> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        this.shared.channel.poll_recv(this.place, cx)
+        waiting::noted(What::Receive, this.shared.channel.poll_recv(this.place, cx))
     }
 }
 

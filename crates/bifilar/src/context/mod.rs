@@ -7,11 +7,21 @@
 //! | `task` | the scheduler around a poll; saved over suspensions | the task being polled |
 //! | `runtime` | `Handle::enter` and threads of the blocking pool; saved | the runtime for code outside of workers |
 //! | `reactor` | the scheduler with `worker`, and `Handle::enter` | where sockets and timers are registered |
+//! | `lot` | each race; the scheduler, if it simulates | with which branch a race begins |
+//! | `locals` | binding a task-local, the scheduler around a poll; saved | what is bound: [`local`] |
+//! | `waiting` | leaves that aren't ready | what the running code will wait for: [`waiting`] |
 //! | `budget` | the scheduler before a poll and at each arrival | ready operations left before others must have a turn |
-//! | `shields` | `shielded`; saved | how many regions hold cancellation off |
 //!
 //! Pointers to what stands higher in the crate are kept untyped here; the module that sets one is
-//! the only one that reads it.
+//! the only one that reads it. What may interrupt a wait is kept beside the stack: [`region`].
+
+mod local;
+mod region;
+pub(crate) mod waiting;
+
+pub(crate) use local::{Bindings, Bound, bindings};
+pub use local::{BoundFuture, Local};
+pub(crate) use region::{Interruption, RegionUnwind, Regions, shielded, until};
 
 use crate::cell::TaskRef;
 use std::{
@@ -19,6 +29,7 @@ use std::{
     ptr,
     task::{Context as TaskContext, Poll, Waker},
 };
+use waiting::Waiting;
 
 /// Ready operations that a task may perform before it must let others run. tokio's figure is 128
 /// since 2020 ("Reducing tail latencies with automatic cooperative task yielding"); Go preempts
@@ -40,6 +51,10 @@ pub(crate) trait Suspend {
     fn notify_when_not_panicking(&'static self);
     /// Where `JoinHandle::cancel` finds this stack: what `Schedule::interrupt` takes.
     fn address(&'static self) -> *mut ();
+    /// What may interrupt the waits of this stack.
+    fn regions(&'static self) -> &'static Regions;
+    /// Whether this is an address on the stack.
+    fn contains(&self, address: *const ()) -> bool;
 }
 
 /// How often a stack had been notified when `observe` was called.
@@ -52,8 +67,10 @@ pub(crate) struct Context {
     pub task: Cell<Option<TaskRef>>,
     pub runtime: Cell<*const ()>,
     pub reactor: Cell<*const ()>,
+    pub locals: local::Place,
+    pub waiting: Cell<Waiting>,
     pub budget: Cell<u32>,
-    pub shields: Cell<u32>,
+    pub lot: Cell<u32>,
 }
 
 thread_local! {
@@ -64,8 +81,10 @@ thread_local! {
             task: Cell::new(None),
             runtime: Cell::new(ptr::null()),
             reactor: Cell::new(ptr::null()),
+            locals: local::Place::new(),
+            waiting: Cell::new(Waiting::UNKNOWN),
             budget: Cell::new(BUDGET),
-            shields: Cell::new(0),
+            lot: Cell::new(1),
         }
     };
 }
@@ -81,7 +100,7 @@ pub(crate) fn with<R>(f: impl FnOnce(&Context) -> R) -> R {
 pub(crate) struct Saved {
     task: Option<TaskRef>,
     runtime: *const (),
-    shields: u32,
+    locals: Bindings,
 }
 
 impl Context {
@@ -89,29 +108,34 @@ impl Context {
         Saved {
             task: self.task.take(),
             runtime: self.runtime.replace(ptr::null()),
-            shields: self.shields.replace(0),
+            locals: self.locals.replace(None),
         }
     }
 
     pub fn restore(&self, saved: Saved) {
         self.task.set(saved.task);
         self.runtime.set(saved.runtime);
-        self.shields.set(saved.shields);
+        drop(self.locals.replace(saved.locals));
         self.budget.set(BUDGET);
     }
 }
 
-/// Runs `f` with cancellation held off: a `wait` inside doesn't unwind.
-pub(crate) fn shielded<R>(f: impl FnOnce() -> R) -> R {
-    struct Lower;
-    impl Drop for Lower {
-        fn drop(&mut self) {
-            with(|context| context.shields.set(context.shields.get() - 1));
-        }
-    }
-    with(|context| context.shields.set(context.shields.get() + 1));
-    let _lower = Lower;
-    f()
+/// The regions for code on this thread: those of its stack, or its own.
+pub(crate) fn regions() -> *const Regions {
+    region::current()
+}
+
+/// A number below `count`, for a choice that should be fair and needn't be anything else. Xorshift
+/// (Marsaglia 2003).
+pub(crate) fn draw_lot(count: usize) -> usize {
+    with(|context| {
+        let mut x = context.lot.get();
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        context.lot.set(x);
+        x as usize % count
+    })
 }
 
 /// Spends one ready operation. `false`: the budget is used up.
@@ -124,6 +148,11 @@ pub(crate) fn spend() -> bool {
     })
 }
 
+/// Grants a new budget, after one that was used up has had its effect.
+pub(crate) fn refill() {
+    with(|context| context.budget.set(BUDGET));
+}
+
 /// For a future's `poll`, before it does a ready operation: when the budget is used up, wakes the
 /// task and says `Pending`, so that others have a turn.
 #[inline]
@@ -133,7 +162,7 @@ pub(crate) fn poll_budget(cx: &mut TaskContext<'_>) -> Poll<()> {
     }
     // Refused once: who polls again within the same turn (an executor that is nested in the task, and
     // can't leave it) must get on.
-    with(|context| context.budget.set(BUDGET));
+    refill();
     cx.waker().wake_by_ref();
     Poll::Pending
 }

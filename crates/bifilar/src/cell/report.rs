@@ -1,0 +1,129 @@
+//! What a task is doing, as it can be seen from outside.
+
+use super::header::{Header, Id, TaskKind};
+use crate::context::waiting::Waiting;
+use std::{fmt, panic::Location};
+
+/// What a task was doing at the moment of a report.
+///
+/// Reports are made while tasks run, so a task may have moved on since.
+///
+/// ```
+/// use bifilar::{Builder, fiber, sync::channel, Wait};
+/// use std::time::Duration;
+///
+/// let runtime = Builder::new().workers(1).build()?;
+/// let (_sender, receiver) = channel::unbounded::<()>();
+/// runtime.spawn_fiber(move || bifilar::shield(|| receiver.recv().wait()));
+///
+/// let report = runtime.shutdown(Duration::from_millis(20));
+/// # if !report.alive().is_empty() { // the fiber had started
+/// let task = &report.alive()[0];
+/// assert_eq!(task.waits_for().unwrap(), "a message from a channel");
+/// # }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct TaskReport {
+    id: Id,
+    name: Option<Box<str>>,
+    kind: TaskKind,
+    location: &'static Location<'static>,
+    activity: Activity,
+    cancelled: bool,
+    pub(crate) waiting: Option<Waiting>,
+}
+
+/// Where a task stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Activity {
+    /// Ready to run, in a queue.
+    Queued,
+    /// On a worker, or on a thread of the blocking pool.
+    Running,
+    /// In the middle of a poll, on a stack that is suspended in a [`wait`](crate::Wait::wait).
+    Suspended,
+    /// Between two polls, at an `.await`.
+    Idle,
+}
+
+impl TaskReport {
+    pub(super) fn of(header: &Header) -> Self {
+        let activity = header.state.activity(|| header.waiting.get().is_some());
+        let waits = matches!(activity, Activity::Suspended | Activity::Idle);
+        TaskReport {
+            id: header.meta.id,
+            name: header.meta.name().map(Into::into),
+            kind: header.meta.kind,
+            location: header.meta.location,
+            activity,
+            cancelled: header.state.is_cancelled(),
+            waiting: if waits { header.waiting.get() } else { None },
+        }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> Id {
+        self.id
+    }
+
+    /// The name given by a `Builder`.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// How its body is written.
+    pub fn kind(&self) -> TaskKind {
+        self.kind
+    }
+
+    /// Where it was spawned.
+    pub fn location(&self) -> &'static Location<'static> {
+        self.location
+    }
+
+    /// Where it stood.
+    pub fn activity(&self) -> Activity {
+        self.activity
+    }
+
+    /// Whether it had been asked to end early.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled
+    }
+
+    /// What it waited for, in words, if it waited.
+    pub fn waits_for(&self) -> Option<String> {
+        self.waiting.map(|waiting| waiting.to_string())
+    }
+}
+
+/// `fiber 12 'writer', spawned at src/main.rs:7:5: suspended, waits for …`
+impl fmt::Display for TaskReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            TaskKind::Async => "task",
+            TaskKind::Fiber => "fiber",
+            TaskKind::Blocking => "blocking call",
+        };
+        write!(f, "{kind} {}", self.id)?;
+        if let Some(name) = self.name() {
+            write!(f, " '{name}'")?;
+        }
+        let activity = match self.activity {
+            Activity::Queued => "queued",
+            Activity::Running => "running",
+            Activity::Suspended => "suspended",
+            Activity::Idle => "idle",
+        };
+        write!(f, ", spawned at {}: {activity}", self.location)?;
+        if self.cancelled {
+            f.write_str(", cancelled")?;
+        }
+        match self.waiting {
+            Some(waiting) => write!(f, ", waits for {waiting}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! What code waits for: noted by the future that isn't ready, kept with its task, read for reports.
+//!
+//! ```text
+//!   a leaf's poll ── note ──► context ── at Pending, or when the stack is suspended ──► task header
+//! ```
+//!
+//! The leaf that was polled last and wasn't ready is what a task waits for, as far as is known; a
+//! future of foreign make says nothing. It is two words, stored without synchronisation: a report
+//! that reads them while the task moves on may see a mixture, and everything in it is plain data.
+//!
+//! What it deliberately does not do: follow pointers into what is waited for. It may be gone.
+
+use super::with;
+use std::{
+    fmt,
+    panic::Location,
+    ptr,
+    sync::atomic::{AtomicPtr, AtomicU64, Ordering},
+    task::Poll,
+    time::Instant,
+};
+
+/// What something waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiting {
+    pub what: What,
+    /// A number that belongs to `what`; 56 bits of it are kept.
+    pub detail: u64,
+    /// Where the lock was made.
+    pub place: Option<&'static Location<'static>>,
+}
+
+/// The kinds of what can be waited for. What `detail` says is told in brackets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum What {
+    /// A future that says nothing of itself. Zero says that nothing is waited for.
+    Unknown = 1,
+    /// A timer [when: nanoseconds after [`Waiting::sleep`]'s epoch].
+    Sleep,
+    /// A descriptor to become readable [the descriptor].
+    Readable,
+    /// A descriptor to become writable [the descriptor].
+    Writable,
+    /// A task to end [its number].
+    Join,
+    /// A [`Mutex`](crate::sync::Mutex) [the task that held it].
+    Mutex,
+    /// A [`RwLock`](crate::sync::RwLock), to read [the task that wrote last].
+    Read,
+    /// A [`RwLock`](crate::sync::RwLock), to write [the task that wrote last].
+    Write,
+    Semaphore,
+    Send,
+    Receive,
+    Oneshot,
+    Broadcast,
+    Watch,
+    Notify,
+    Barrier,
+    OnceCell,
+    Cancelled,
+}
+
+const KINDS: [Option<What>; 19] = {
+    use What::*;
+    let known = [
+        Unknown, Sleep, Readable, Writable, Join, Mutex, Read, Write, Semaphore, Send, Receive,
+        Oneshot, Broadcast, Watch, Notify, Barrier, OnceCell, Cancelled,
+    ];
+    let mut kinds = [None; 19];
+    let mut i = 0;
+    while i < known.len() {
+        kinds[known[i] as usize] = Some(known[i]);
+        i += 1;
+    }
+    kinds
+};
+
+impl Waiting {
+    pub const UNKNOWN: Waiting = Waiting::on(What::Unknown, 0);
+
+    pub const fn on(what: What, detail: u64) -> Self {
+        Waiting { what, detail, place: None }
+    }
+
+    /// For a timer; `None` is never.
+    pub fn sleep(until: Option<Instant>) -> Self {
+        let since = until.map(|until| until.saturating_duration_since(epoch()).as_nanos() as u64);
+        Waiting::on(What::Sleep, since.unwrap_or(u64::MAX))
+    }
+
+    /// Whether only another task can end this: nothing from outside the runtime does.
+    pub fn is_among_tasks(&self) -> bool {
+        use What::*;
+        !matches!(self.what, Unknown | Sleep | Readable | Writable)
+    }
+
+    /// The task that this one waits for, if it is known to be one.
+    pub fn task(&self) -> Option<u64> {
+        let known = matches!(self.what, What::Join | What::Mutex | What::Read | What::Write);
+        (known && self.detail != 0).then_some(self.detail)
+    }
+}
+
+/// A time before every timer.
+fn epoch() -> Instant {
+    static EPOCH: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    *EPOCH.get_or_init(Instant::now)
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.what {
+            What::Unknown => "a future that doesn't say what it waits for",
+            What::Sleep => return sleep(self.detail, f),
+            What::Readable => return write!(f, "descriptor {} to be readable", self.detail),
+            What::Writable => return write!(f, "descriptor {} to be writable", self.detail),
+            What::Join => return write!(f, "the end of task {}", self.detail),
+            What::Mutex => "a mutex",
+            What::Read => "a lock, to read",
+            What::Write => "a lock, to write",
+            What::Semaphore => "a semaphore",
+            What::Send => "room in a channel",
+            What::Receive => "a message from a channel",
+            What::Oneshot => "a oneshot message",
+            What::Broadcast => "a broadcast message",
+            What::Watch => "a watched value to change",
+            What::Notify => "a notification",
+            What::Barrier => "a barrier",
+            What::OnceCell => "a value that is being made",
+            What::Cancelled => "a token to be cancelled",
+        };
+        f.write_str(what)?;
+        if let Some(place) = self.place {
+            write!(f, " made at {place}")?;
+        }
+        match self.task() {
+            Some(task) => write!(f, ", held by task {task}"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn sleep(until: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if until >= MOST {
+        return f.write_str("a sleep without end");
+    }
+    let left = until.saturating_sub(epoch().elapsed().as_nanos() as u64);
+    write!(f, "a sleep, {:.3} s left", left as f64 / 1e9)
+}
+
+/// For a leaf: what it will wait for, once it says `Pending`.
+#[inline]
+pub(crate) fn note(waiting: Waiting) {
+    with(|context| context.waiting.set(waiting));
+}
+
+/// Runs `f` without what it notes: for what is looked at on the side.
+#[inline]
+pub(crate) fn kept<R>(f: impl FnOnce() -> R) -> R {
+    let noted = with(|context| context.waiting.get());
+    let result = f();
+    note(noted);
+    result
+}
+
+/// Notes `what` if `poll` isn't ready.
+#[inline]
+pub(crate) fn noted<T>(what: What, poll: Poll<T>) -> Poll<T> {
+    if poll.is_pending() {
+        note(Waiting::on(what, 0));
+    }
+    poll
+}
+
+/// The number of the task that runs here, or 0.
+#[inline]
+pub(crate) fn task_number() -> u64 {
+    // SAFETY: the task being polled is alive.
+    with(|context| context.task.get().map_or(0, |task| unsafe { task.as_ref() }.meta.id.get()))
+}
+
+/// What a task waits for, as its header keeps it.
+pub(crate) struct Noted {
+    /// The kind in the low byte, the detail above it.
+    what: AtomicU64,
+    place: AtomicPtr<Location<'static>>,
+}
+
+const MOST: u64 = u64::MAX >> 8;
+
+impl Noted {
+    pub const fn new() -> Self {
+        Noted { what: AtomicU64::new(0), place: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// Keeps what the code on this thread has noted since [`forget`].
+    #[inline]
+    pub fn keep(&self) {
+        let Waiting { what, detail, place } = with(|context| context.waiting.get());
+        self.what.store(detail.min(MOST) << 8 | what as u64, Ordering::Relaxed);
+        let place = place.map_or(ptr::null_mut(), |place| ptr::from_ref(place).cast_mut());
+        self.place.store(place, Ordering::Relaxed);
+    }
+
+    /// Nothing: the task runs.
+    #[inline]
+    pub fn clear(&self) {
+        self.what.store(0, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> Option<Waiting> {
+        let word = self.what.load(Ordering::Relaxed);
+        let what = KINDS[(word & 0xFF) as usize]?;
+        // SAFETY: only what `keep` took from a `&'static` stands here.
+        let place = unsafe { self.place.load(Ordering::Relaxed).as_ref() };
+        Some(Waiting { what, detail: word >> 8, place })
+    }
+}
+
+/// Before a poll: nothing is known to be waited for.
+#[inline]
+pub(crate) fn forget() {
+    note(Waiting::UNKNOWN);
+}
+
+/// What a lock remembers, so that reports can tell it: where it was made, and who took it last.
+pub(crate) struct Owner {
+    made_at: &'static Location<'static>,
+    task: AtomicU64,
+}
+
+impl Owner {
+    #[track_caller]
+    pub const fn nobody() -> Self {
+        Owner { made_at: Location::caller(), task: AtomicU64::new(0) }
+    }
+
+    #[inline]
+    pub fn take(&self) {
+        self.task.store(task_number(), Ordering::Relaxed);
+    }
+
+    /// Notes who holds the lock, if `poll` didn't get it; and who has it now, if it did.
+    #[inline]
+    pub fn noted<T>(&self, what: What, poll: Poll<T>) -> Poll<T> {
+        match poll {
+            Poll::Pending => {
+                let detail = self.task.load(Ordering::Relaxed);
+                note(Waiting { what, detail, place: Some(self.made_at) });
+            }
+            Poll::Ready(_) if what != What::Read => self.take(),
+            Poll::Ready(_) => {}
+        }
+        poll
+    }
+}
