@@ -46,6 +46,12 @@ const ADDRESS: Sanitizer = Sanitizer {
         "without_light_guards_page_protection_guards",
         // Each stack gets a fake stack and a shadow: minutes, and gigabytes.
         "a_hundred_thousand_at_once",
+        // It measures memory, of which sanitizers take their part.
+        "a_crowd_leaves_no_memory_behind",
+        // They compare what a crash prints and leaves, word by word.
+        "a_scheduler_says_who_it_was",
+        "an_overflow_is_reported_in_one_line",
+        "other_faults_are_passed_on",
         // Compilers, run by tests of what must not compile.
         "what_must_not_compile",
         "messages",
@@ -63,6 +69,12 @@ const THREAD: Sanitizer = Sanitizer {
         "without_light_guards_page_protection_guards",
         // It can follow 8,128 threads and fibers at a time.
         "a_hundred_thousand_at_once",
+        // It measures memory, of which sanitizers take their part.
+        "a_crowd_leaves_no_memory_behind",
+        // They compare what a crash prints and leaves, word by word.
+        "a_scheduler_says_who_it_was",
+        "an_overflow_is_reported_in_one_line",
+        "other_faults_are_passed_on",
         // Compilers, run by tests of what must not compile.
         "what_must_not_compile",
         "messages",
