@@ -44,6 +44,9 @@ const ADDRESS: Sanitizer = Sanitizer {
         "every_register_that_a_call_keeps_survives_a_switch",
         // The sanitizer makes mlockall do nothing.
         "without_light_guards_page_protection_guards",
+        "the_depth_in_locked_memory",
+        // Frames move to fake stacks, from one call to the next.
+        "the_depth_does_not_depend_on_earlier_users",
         // Each stack gets a fake stack and a shadow: minutes, and gigabytes.
         "a_hundred_thousand_at_once",
         // It measures memory, of which sanitizers take their part.
@@ -52,6 +55,7 @@ const ADDRESS: Sanitizer = Sanitizer {
         "a_scheduler_says_who_it_was",
         "an_overflow_is_reported_in_one_line",
         "other_faults_are_passed_on",
+        "larger_guards_stop_frames_without_probes",
         // Compilers, run by tests of what must not compile.
         "what_must_not_compile",
         "messages",
@@ -66,7 +70,9 @@ const THREAD: Sanitizer = Sanitizer {
     skipped: &[
         "registers_the_other_side_overwrites_come_back",
         "every_register_that_a_call_keeps_survives_a_switch",
+        // The sanitizer makes mlockall do nothing.
         "without_light_guards_page_protection_guards",
+        "the_depth_in_locked_memory",
         // It can follow 8,128 threads and fibers at a time.
         "a_hundred_thousand_at_once",
         // It measures memory, of which sanitizers take their part.
@@ -75,6 +81,7 @@ const THREAD: Sanitizer = Sanitizer {
         "a_scheduler_says_who_it_was",
         "an_overflow_is_reported_in_one_line",
         "other_faults_are_passed_on",
+        "larger_guards_stop_frames_without_probes",
         // Compilers, run by tests of what must not compile.
         "what_must_not_compile",
         "messages",
