@@ -2,7 +2,7 @@
 
 use super::header::{Header, Id, TaskKind};
 use crate::context::waiting::Waiting;
-use std::{fmt, panic::Location};
+use std::{fmt, panic::Location, time::Duration};
 
 /// What a task was doing at the moment of a report.
 ///
@@ -31,6 +31,7 @@ pub struct TaskReport {
     location: &'static Location<'static>,
     activity: Activity,
     cancelled: bool,
+    duration: Duration,
     pub(crate) waiting: Option<Waiting>,
 }
 
@@ -59,6 +60,7 @@ impl TaskReport {
             location: header.meta.location,
             activity,
             cancelled: header.state.is_cancelled(),
+            duration: header.waiting.duration(),
             waiting: if waits { header.waiting.get() } else { None },
         }
     }
@@ -88,6 +90,12 @@ impl TaskReport {
         self.activity
     }
 
+    /// For how long it had been suspended, idle or running, roughly: a busy worker looks at the clock
+    /// now and then only. What is queued has no duration.
+    pub fn duration(&self) -> Option<Duration> {
+        (self.activity != Activity::Queued).then_some(self.duration)
+    }
+
     /// Whether it had been asked to end early.
     pub fn is_cancelled(&self) -> bool {
         self.cancelled
@@ -99,7 +107,7 @@ impl TaskReport {
     }
 }
 
-/// `fiber 12 'writer', spawned at src/main.rs:7:5: suspended, waits for …`
+/// `fiber 12 'writer', spawned at src/main.rs:7:5: suspended for 1.250 s, waits for …`
 impl fmt::Display for TaskReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
@@ -111,13 +119,10 @@ impl fmt::Display for TaskReport {
         if let Some(name) = self.name() {
             write!(f, " '{name}'")?;
         }
-        let activity = match self.activity {
-            Activity::Queued => "queued",
-            Activity::Running => "running",
-            Activity::Suspended => "suspended",
-            Activity::Idle => "idle",
-        };
-        write!(f, ", spawned at {}: {activity}", self.location)?;
+        write!(f, ", spawned at {}: {}", self.location, self.activity)?;
+        if let Some(duration) = self.duration() {
+            write!(f, " for {:.3} s", duration.as_secs_f64())?;
+        }
         if self.cancelled {
             f.write_str(", cancelled")?;
         }
@@ -125,5 +130,16 @@ impl fmt::Display for TaskReport {
             Some(waiting) => write!(f, ", waits for {waiting}"),
             None => Ok(()),
         }
+    }
+}
+
+impl fmt::Display for Activity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Activity::Queued => "queued",
+            Activity::Running => "running",
+            Activity::Suspended => "suspended",
+            Activity::Idle => "idle",
+        })
     }
 }

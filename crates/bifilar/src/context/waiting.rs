@@ -15,9 +15,9 @@ use std::{
     fmt,
     panic::Location,
     ptr,
-    sync::atomic::{AtomicPtr, AtomicU64, Ordering},
+    sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
     task::Poll,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// What something waits for.
@@ -186,13 +186,19 @@ pub(crate) struct Noted {
     /// The kind in the low byte, the detail above it.
     what: AtomicU64,
     place: AtomicPtr<Location<'static>>,
+    /// Since when, in milliseconds on the clock of [`set_time`].
+    since_ms: AtomicU32,
 }
 
 const MOST: u64 = u64::MAX >> 8;
 
 impl Noted {
     pub const fn new() -> Self {
-        Noted { what: AtomicU64::new(0), place: AtomicPtr::new(ptr::null_mut()) }
+        Noted {
+            what: AtomicU64::new(0),
+            place: AtomicPtr::new(ptr::null_mut()),
+            since_ms: AtomicU32::new(0),
+        }
     }
 
     /// Keeps what the code on this thread has noted since [`forget`].
@@ -202,12 +208,26 @@ impl Noted {
         self.what.store(detail.min(MOST) << 8 | what as u64, Ordering::Relaxed);
         let place = place.map_or(ptr::null_mut(), |place| ptr::from_ref(place).cast_mut());
         self.place.store(place, Ordering::Relaxed);
+        self.stamp();
+    }
+
+    #[inline]
+    fn stamp(&self) {
+        self.since_ms.store(with(|context| context.time_ms.get()), Ordering::Relaxed);
+    }
+
+    /// For how long this has been so, as exactly as the worker knows the time: it looks at the clock
+    /// whenever it looks at its event queue.
+    pub fn duration(&self) -> Duration {
+        let since = self.since_ms.load(Ordering::Relaxed);
+        Duration::from_millis(u64::from(time_ms().wrapping_sub(since)))
     }
 
     /// Nothing: the task runs.
     #[inline]
     pub fn clear(&self) {
         self.what.store(0, Ordering::Relaxed);
+        self.stamp();
     }
 
     pub fn get(&self) -> Option<Waiting> {
@@ -217,6 +237,16 @@ impl Noted {
         let place = unsafe { self.place.load(Ordering::Relaxed).as_ref() };
         Some(Waiting { what, detail: word >> 8, place })
     }
+}
+
+/// Milliseconds since an arbitrary time, never 0 twice within 49 days.
+fn time_ms() -> u32 {
+    epoch().elapsed().as_millis() as u32
+}
+
+/// For a worker, now and then: what time it is.
+pub(crate) fn set_time() {
+    with(|context| context.time_ms.set(time_ms()));
 }
 
 /// Before a poll: nothing is known to be waited for.

@@ -228,15 +228,12 @@ impl Worker {
     fn run_loop(&self, here: &'static StackHeader) -> ! {
         // What this stack was taken for.
         if let Some(task) = self.first.take() {
-            self.run_task(task);
+            self.run_task(task, here);
         }
         loop {
             match self.next() {
                 Some(Run::Task(task)) => match self.stack_for(task, here) {
-                    None => {
-                        self.run_task(task);
-                        here.regions.clear();
-                    }
+                    None => self.run_task(task, here),
                     Some(stack) => {
                         self.first.set(Some(task));
                         let to = self.new_loop(stack);
@@ -295,7 +292,7 @@ impl Worker {
         }
     }
 
-    fn run_task(&self, task: TaskRef) {
+    fn run_task(&self, task: TaskRef, here: &'static StackHeader) {
         context::with(|context| {
             context.task.set(Some(task));
             context.budget.set(self.budget());
@@ -310,6 +307,7 @@ impl Worker {
         // next task's. Nor is what it has bound.
         super::leave_runtime(ptr::null());
         drop(context::with(|context| context.locals.replace(None)));
+        here.regions.clear();
     }
 }
 

@@ -11,7 +11,7 @@
 use super::{Run, Shared, deadlock::STANDSTILL, dice::Dice, split, stack::StackHeader};
 use crate::{
     cell::{Fifo, Link, TaskRef},
-    context::{self, BUDGET},
+    context::{self, BUDGET, waiting},
     primitives::Ordering,
     reactor::TurnBuffer,
 };
@@ -297,6 +297,7 @@ impl Worker {
         // Taken out for the length of the turn: wakers are called there, and they may be anything.
         let mut buffer = self.turn.take().unwrap_or_else(TurnBuffer::new);
         remote.reactor.turn(&mut buffer, timeout);
+        waiting::set_time();
         self.turn.replace(Some(buffer));
     }
 
