@@ -116,6 +116,7 @@ impl Driver {
     fn enter(&self) -> Entered {
         stack::prepare_thread();
         let reactor = self.shared().remotes[self.index()].reactor.clone();
+        self.shared().remotes[self.index()].driven.store(true, Ordering::Release);
         let worker = context::with(|context| context.worker.replace(self.address()));
         self.worker.outer.set(worker.cast());
         if let Some(seed) = self.shared().config.seed {
@@ -125,6 +126,8 @@ impl Driver {
             worker,
             stack: context.stack.take(),
             saved: Some(context.save()),
+            shared: self.shared().clone(),
+            index: self.index(),
             _reactor: reactor::enter(reactor),
         })
     }
@@ -155,11 +158,14 @@ struct Entered {
     worker: *const (),
     stack: Option<&'static dyn context::Suspend>,
     saved: Option<context::Saved>,
+    shared: Arc<Shared>,
+    index: usize,
     _reactor: reactor::Entered,
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
+        self.shared.remotes[self.index].driven.store(false, Ordering::Release);
         context::with(|context| {
             context.worker.set(self.worker);
             context.stack.set(self.stack);
