@@ -20,7 +20,7 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, Weak},
     task::{Context, Poll},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// tokio's figure; async-std's and smol's is 500.
@@ -38,8 +38,9 @@ const IDLE_LIMIT: Duration = Duration::from_secs(10);
 ///
 /// # Cancellation
 /// Cancelling takes effect only before the closure starts; the end of the runtime cancels those that
-/// have not started and doesn't wait for the others. Who is interrupted while waiting for a closure
-/// that runs leaves it to itself; it goes on, and its result is dropped with the handle.
+/// have not started and doesn't wait for the others, but [`Runtime::shutdown`](crate::Runtime::shutdown)
+/// does. Who is interrupted while waiting for a closure that runs leaves it to itself; it goes on, and
+/// its result is dropped with the handle.
 ///
 /// # Panics
 /// Outside of a runtime; when the system can't start a single thread.
@@ -100,6 +101,8 @@ struct Pool {
     /// Those that have not ended.
     calls: Registry,
     work: Condvar,
+    /// A call has ended, and the pool is closed.
+    ended: Condvar,
 }
 
 struct State {
@@ -123,6 +126,7 @@ fn pool_of(shared: &Arc<Shared>) -> &Arc<Pool> {
             state: Mutex::new(state),
             calls: Registry::new(),
             work: Condvar::new(),
+            ended: Condvar::new(),
         })))
     });
     &self::owner(owner).expect("set above only").0
@@ -138,6 +142,22 @@ fn owner(pool: &Box<dyn BlockingPool>) -> Option<&Owner> {
 pub(crate) fn close(shared: &Shared) {
     if let Some(owner) = shared.blocking.get().and_then(owner) {
         owner.close();
+    }
+}
+
+/// Waits for the calls that still run, until `deadline` (`None`: as long as it takes).
+pub(crate) fn join(shared: &Shared, deadline: Option<Instant>) {
+    let Some(Owner(pool)) = shared.blocking.get().and_then(owner) else { return };
+    let mut state = pool.lock();
+    while !pool.calls.is_empty() {
+        let left = match deadline {
+            Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+            None => Duration::MAX,
+        };
+        if left.is_zero() {
+            return;
+        }
+        state = pool.ended.wait_timeout(state, left).unwrap().0;
     }
 }
 
@@ -178,6 +198,9 @@ impl Pool {
                 drop(state);
                 self.run(link.cast());
                 state = self.lock();
+                if state.closed {
+                    self.ended.notify_all();
+                }
                 continue;
             }
             if state.closed {

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use bifilar::{Builder, Wait, fiber, task, time::sleep, unblock};
+use bifilar::{Builder, Wait, fiber, sync::channel, task, time::sleep, unblock};
 use bifilar_coroutine::Generator;
 use child::Side;
 use std::future::{Future, pending};
@@ -136,12 +136,14 @@ const CASES: &[(&str, &str, fn())] = &[
             }
         }
         bifilar::run(|| {
-            let suspended = || {
+            let (started, is_started) = channel::unbounded();
+            let suspended = move || {
                 let _deep = Deep;
+                started.try_send(()).unwrap();
                 pending::<()>().wait()
             };
             let fiber = fiber::spawn(suspended); // here
-            sleep(MS).wait();
+            is_started.recv().wait().unwrap();
             fiber.cancel();
             fiber.join()
         })

@@ -1,6 +1,6 @@
 //! How deep a fiber's stack went.
 
-use bifilar::{Builder, JoinHandle, Wait, fiber, task::Task, time::sleep};
+use bifilar::{Builder, JoinHandle, Wait, fiber, sync::channel, task::Task, time::sleep};
 use std::{future::pending, hint::black_box, time::Duration};
 
 const KIB: usize = 1024;
@@ -80,11 +80,13 @@ fn stacks_of_all_sizes_are_measured() {
 #[test]
 fn it_is_known_with_the_end_however_that_comes() {
     Builder::new().workers(2).run(|| {
-        let (running, fiber) = measured(|| {
+        let (deep, is_deep) = channel::unbounded();
+        let (running, fiber) = measured(move || {
             use_stack::<{ 40 * KIB }>();
+            deep.try_send(()).unwrap();
             pending::<()>().wait()
         });
-        sleep(Duration::from_millis(2)).wait();
+        is_deep.recv().wait().unwrap();
         assert_eq!(fiber.stack_depth(), None, "it hasn't ended");
         running.cancel();
         assert!(running.join().unwrap_err().is_cancelled());

@@ -24,6 +24,9 @@ use std::{env, error::Error, fs, path::Path};
 /// One microsecond, the unit of all times below.
 const US: u64 = 1_000;
 
+/// How long the slowest style takes.
+const LONGEST: u64 = 1_250;
+
 /// What a fetch does on the wire: when a system call can't go on at once, how long until it can.
 struct Fetch {
     number: u64,
@@ -47,7 +50,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     ];
     let folder = env::args().nth(1);
     for (name, title, recording) in pictures {
-        let diagram = Diagram::from(&recording).titled(title);
+        // All at the same scale, which is that of the one that takes longest.
+        let diagram = Diagram::from(&recording).between(0, LONGEST * US).titled(title);
         match &folder {
             None => println!("{}\n", diagram.text(80)),
             Some(folder) => {
@@ -82,7 +86,7 @@ fn threads() -> Recording {
     main.within(0, 100, "main", || {
         main.call("clone", 20, 0);
         main.call("clone", 20, 0);
-        main.call("futex", 760, 0); // joins both
+        main.call("futex", 640, 0); // joins both
     });
     for (fetch, start) in FETCHES.iter().zip([30, 50]) {
         let thread = story.thread(fetch.name);

@@ -73,6 +73,18 @@ fn every_sequence_makes_a_diagram_that_holds_together() {
         assert!(diagram.arrows.iter().all(|arrow| within(arrow.time_ns, arrow.time_ns)));
         assert!(diagram.marks.iter().all(|mark| within(mark.time_ns, mark.time_ns)));
         assert_eq!(diagram, Diagram::from(&recording), "{}", told());
+        let mut random = Seeded(seed);
+        let [from, to] = [0, 0].map(|_: i32| {
+            diagram.start_ns.saturating_add(random.below(diagram.end_ns - diagram.start_ns + 1))
+        });
+        let part = diagram.clone().between(from, to);
+        let (from, to) = (part.start_ns, part.end_ns);
+        for drawn in &part.boxes {
+            assert!(from <= drawn.start_ns && drawn.start_ns <= drawn.end_ns && drawn.end_ns <= to);
+            assert!(drawn.row < part.lanes[drawn.lane].rows);
+        }
+        part.text(80);
+        part.svg();
     }
 }
 
@@ -160,4 +172,33 @@ fn work_grows_with_the_events_and_not_with_depth_times_events() {
     }
     let diagram = Diagram::from(&common::parse(&lines));
     assert_eq!((diagram.boxes.len(), diagram.pauses.len()), (5_001 + 5_001, 5_000));
+}
+
+/// What isn't a recording is refused, with the number of its line, and never panics.
+#[test]
+fn lines_that_are_wrong_are_refused() {
+    for (lines, error) in [
+        ("5 wake from=1 to=2", "line 1: a line `thread NAME` comes first"),
+        ("thread a\n# fine\n\nlost", "line 4: \"\": no number"),
+        ("thread a\nx wake from=1 to=2", "line 2: \"x\": no number"),
+        ("thread a\n5 wink from=1 to=2", "line 2: no event is called \"wink\""),
+        ("thread a\n5 wake from=1", "line 2: field to is missing, or not what it should be"),
+        ("thread a\n5 wake from=1 to=-2", "line 2: field to is missing, or not what it should be"),
+        ("thread a\n5 poll-end task=1 outcome=so", "line 2: no outcome is called \"so\""),
+        ("thread a\n5", "line 2: no event is called \"\""),
+    ] {
+        assert_eq!(lines.parse::<Recording>().unwrap_err().to_string(), error, "{lines}");
+    }
+    let good = nonsense(7).to_string();
+    let mut random = Seeded(1);
+    let mut refused = 0;
+    for _ in 0..2_000 {
+        let mut letters: Vec<char> = good.chars().collect();
+        for _ in 0..1 + random.below(3) {
+            let at = random.below(letters.len() as u64) as usize;
+            letters[at] = ['x', '\n', ' ', '=', '9', '\\'][random.below(6) as usize];
+        }
+        refused += i32::from(letters.iter().collect::<String>().parse::<Recording>().is_err());
+    }
+    assert!((100..2_000).contains(&refused), "{refused}");
 }

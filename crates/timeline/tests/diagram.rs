@@ -521,3 +521,56 @@ fn what_contradicts_itself_is_fitted_in() {
         ),
     ]);
 }
+
+#[test]
+fn a_part_of_a_diagram_is_cut_at_its_edges() {
+    let whole = Diagram::from(&parse(
+        "thread worker 0
+         0 poll-begin task=1 stack=0
+         5 span-begin task=1 span=1 name=a
+         6 span-end task=1 span=1
+         10 stack-suspend task=1 stack=0 name=readable
+         20 io-ready token=1 readable=true writable=false closed=false
+         21 wake from=0 to=1
+         30 stack-resume task=1 stack=0
+         40 poll-end task=1 outcome=ready
+         thread late
+         35 span-begin task=0 span=2 name=b
+         40 span-end task=0 span=2",
+    ));
+    for (start, end, expected) in [
+        (
+            8,
+            25,
+            "worker 0 (worker)
+               0 «8 10] task 1 (runs)
+               @20 source 1 is readable
+             task 1 (task 1)
+               0 «8 25» task 1 (task, ready)
+               0+1 [10 25» kept woken 21 readable
+             21 worker 0 wakes task 1",
+        ),
+        (
+            22,
+            26,
+            "task 1 (task 1)
+               0 «22 26» task 1 (task, ready)
+               0+1 [22 26» kept woken 22 readable",
+        ),
+        (
+            12,
+            19,
+            "task 1 (task 1)
+               0 «12 19» task 1 (task, ready)
+               0+1 [12 19» kept readable",
+        ),
+        (90, 80, ""),
+    ] {
+        let part = whole.clone().between(start, end);
+        let lines = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+        assert_eq!(lines(&describe(&part)), lines(expected), "{start} {end}");
+        assert_eq!((part.start_ns, part.end_ns), (start, end.max(start)));
+    }
+    let more = whole.clone().between(0, 100);
+    assert_eq!((&more.boxes, &more.pauses), (&whole.boxes, &whole.pauses));
+}

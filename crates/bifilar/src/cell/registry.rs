@@ -92,6 +92,10 @@ impl Registry {
         list.closed && list.len == 0
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().unwrap().len == 0
+    }
+
     pub fn is_closed(&self) -> bool {
         self.0.lock().unwrap().closed
     }

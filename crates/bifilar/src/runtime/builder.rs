@@ -115,8 +115,9 @@ impl Builder {
     /// Runs a closure as the main fiber of this runtime: see [`run`](crate::run).
     ///
     /// # Panics
-    /// With what the closure panics with; when the runtime can't be started, with what
-    /// [`build`](Builder::build) would return.
+    /// With what the closure panics with; when the runtime can't be started, with "cannot start a
+    /// bifilar runtime:" and the error that [`build`](Builder::build) and
+    /// [`build_local`](Builder::build_local) return instead.
     #[track_caller]
     pub fn run<T>(self, f: impl FnOnce() -> T) -> T {
         if scheduler::on_worker() {

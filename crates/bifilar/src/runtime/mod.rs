@@ -176,7 +176,8 @@ impl Runtime {
     /// Ends the runtime, and says what did not end with it.
     ///
     /// It takes no more tasks and cancels those it has: what stands at an `.await` is dropped there,
-    /// suspended stacks unwind, and both run their destructors, which may wait, for `limit` at most.
+    /// suspended stacks unwind, and both run their destructors, which may wait; and calls of
+    /// [`unblock`](crate::unblock) that have started go on. It waits for all of them for `limit` at most.
     /// Tasks that are still alive then are named in the report. They go on if they can, and nothing of
     /// theirs is ever freed.
     ///
@@ -194,16 +195,23 @@ impl Runtime {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn shutdown(mut self, limit: Duration) -> ShutdownReport {
-        self.end(limit)
+        let deadline = Instant::now().checked_add(limit);
+        self.end(limit);
+        let shared = self.handle.shared();
+        if !scheduler::stands_on(shared) {
+            blocking::join(shared, deadline);
+        }
+        ShutdownReport::of(shared)
     }
 
-    fn end(&mut self, limit: Duration) -> ShutdownReport {
+    fn end(&mut self, limit: Duration) {
         let shared = self.handle.shared();
         shared.close();
         blocking::close(shared);
         // One of its own tasks can't wait for itself; the last worker closes the reactors.
-        let ended = !scheduler::stands_on(shared) && self.threads.join(limit);
-        ShutdownReport::of(shared, ended)
+        if !scheduler::stands_on(shared) {
+            self.threads.join(limit);
+        }
     }
 }
 
@@ -213,9 +221,10 @@ impl Drop for Runtime {
         if self.handle.shared().is_closed() {
             return;
         }
-        let report = self.end(self.handle.shared().config.shutdown_limit);
-        if !scheduler::stands_on(self.handle.shared()) {
-            report.log(&self.handle.shared().config.name);
+        self.end(self.handle.shared().config.shutdown_limit);
+        let shared = self.handle.shared();
+        if !scheduler::stands_on(shared) {
+            ShutdownReport::of(shared).log(&shared.config.name);
         }
     }
 }
@@ -292,7 +301,10 @@ impl LocalRuntime {
 impl LocalRuntime {
     /// Ends the runtime, and says what did not end with it: see [`Runtime::shutdown`].
     pub fn shutdown(self, limit: Duration) -> ShutdownReport {
-        end(&self.driver, limit)
+        let deadline = Instant::now().checked_add(limit);
+        end(&self.driver, limit);
+        blocking::join(self.driver.shared(), deadline);
+        ShutdownReport::of(self.driver.shared())
     }
 }
 
@@ -301,7 +313,8 @@ impl Drop for LocalRuntime {
         let config = &self.driver.shared().config;
         // The second time, after `shutdown`, there is nothing to end.
         if !self.driver.shared().is_closed() {
-            end(&self.driver, config.shutdown_limit).log(&config.name);
+            end(&self.driver, config.shutdown_limit);
+            ShutdownReport::of(self.driver.shared()).log(&config.name);
         }
     }
 }
@@ -325,9 +338,9 @@ fn drive_to_end<F: Future>(
     let driver = Driver::new(shared.clone(), 0, first);
     // The end comes before the panic goes on: no stack can be unwound on a thread that is unwinding.
     let result = catch_unwind(AssertUnwindSafe(|| driver.block_on(future, birth)));
-    let report = end(&driver, shared.config.shutdown_limit);
-    report.log(&shared.config.name);
-    if report.is_clean() {
+    end(&driver, shared.config.shutdown_limit);
+    ShutdownReport::of(&shared).log(&shared.config.name);
+    if shared.is_finished() {
         threads.join(Duration::MAX);
     }
     Ok(result.unwrap_or_else(|payload| resume_unwind(payload)))
@@ -341,7 +354,7 @@ fn first_stacks(shared: &Shared) -> io::Result<FirstStacks> {
 }
 
 /// Ends a runtime whose first worker this thread is.
-fn end(driver: &Driver, limit: Duration) -> ShutdownReport {
+fn end(driver: &Driver, limit: Duration) {
     let shared = driver.shared();
     shared.close();
     if !shared.is_finished() {
@@ -353,7 +366,6 @@ fn end(driver: &Driver, limit: Duration) -> ShutdownReport {
     if shared.is_finished() {
         shared.close_reactors();
     }
-    ShutdownReport::of(shared, shared.is_finished())
 }
 
 /// Waits for a future of a runtime on any thread.

@@ -1,6 +1,9 @@
 //! What is left when a runtime ends.
 
-use crate::{cell::TaskReport, scheduler::Shared};
+use crate::{
+    cell::{TaskKind, TaskReport},
+    scheduler::Shared,
+};
 use std::fmt;
 
 /// What [`Runtime::shutdown`](crate::Runtime::shutdown) found at its end: the tasks that were still
@@ -20,9 +23,9 @@ pub struct ShutdownReport {
 }
 
 impl ShutdownReport {
-    /// What is alive in `shared`; nothing, if all `ended`.
-    pub(super) fn of(shared: &Shared, ended: bool) -> Self {
-        ShutdownReport { alive: if ended { Vec::new() } else { shared.reports() } }
+    /// What is alive in `shared`.
+    pub(super) fn of(shared: &Shared) -> Self {
+        ShutdownReport { alive: shared.reports() }
     }
 
     /// Whether all tasks have ended.
@@ -37,15 +40,18 @@ impl ShutdownReport {
 
     /// Tells the log, where nobody else is there to be told.
     pub(super) fn log(&self, runtime: &str) {
-        if self.is_clean() {
+        // Calls on the blocking pool are not waited for there, and end by themselves.
+        let tasks = || self.alive.iter().filter(|task| task.kind() != TaskKind::Blocking);
+        let count = tasks().count();
+        if count == 0 {
             return;
         }
         tracing::warn!(
             runtime,
-            tasks = self.alive.len(),
+            tasks = count,
             "tasks did not end in time when their runtime did; their memory is never freed"
         );
-        for task in self.alive.iter().take(MOST_LINES) {
+        for task in tasks().take(MOST_LINES) {
             tracing::warn!(runtime, "{task}");
         }
     }

@@ -58,7 +58,10 @@ pub(super) fn about(drawn: &TimeBox) -> String {
             }
         }
         BoxKind::Blocking { task } => facts.push(format!("on the blocking pool, task {task}")),
-        BoxKind::Run { task } => facts.push(format!("runs task {task}")),
+        BoxKind::Run { task, stack } => facts.push(match stack {
+            Some(stack) => format!("runs task {task} on stack {stack}"),
+            None => format!("runs task {task}"),
+        }),
         BoxKind::Parked { .. } => facts.push("nothing to do: asleep in the event queue".into()),
     }
     if drawn.cut_start {

@@ -17,9 +17,10 @@
 //! What contradicts the story so far is fitted in or ignored, never trusted: a poll that begins
 //! while another is under way ends that one, an end that fits nothing does nothing.
 
+use super::crop::leave_out_empty_lanes;
 use super::orphans::{Opening, Step, began_ns, story};
 use super::{Arrow, ArrowKind, BoxKind, Diagram, Lane, LaneKind, Mark, Pause, PauseKind, TimeBox};
-use crate::event::{Event, NO_TASK, Name, Outcome, TaskId};
+use crate::event::{Event, NO_TASK, Name, Outcome, StackId, TaskId};
 use crate::recording::{Recording, Track};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -78,7 +79,7 @@ struct TrackState {
 
 #[derive(Default)]
 struct TaskState {
-    name: Option<Name>,
+    name: Option<Arc<str>>,
     lane: Option<usize>,
     /// The lane of the pool thread that runs it.
     pool_lane: Option<usize>,
@@ -138,7 +139,7 @@ impl<'a> Builder<'a> {
     fn open(&mut self, now: u64, track: usize, opening: Opening) {
         let first_box = self.boxes.len();
         match opening {
-            Opening::Poll { task } => self.arrive(now, track, task),
+            Opening::Poll { task } => self.arrive(now, track, task, None),
             Opening::Span { task, span } => {
                 let name = self.span_names.get(&span).copied().unwrap_or(Name::NONE);
                 self.span_begin(now, track, task, span, name);
@@ -154,7 +155,7 @@ impl<'a> Builder<'a> {
     fn event(&mut self, now: u64, track: usize, event: Event) {
         match event {
             Event::Spawn { task, parent, name } => self.spawn(now, track, (task, parent), name),
-            Event::PollBegin { task, .. } => self.arrive(now, track, task),
+            Event::PollBegin { task, stack } => self.arrive(now, track, task, Some(stack)),
             Event::PollEnd { task, outcome: Outcome::Pending } => {
                 self.pause(now, track, task, PauseKind::StackPutAway, Name::NONE);
             }
@@ -162,11 +163,11 @@ impl<'a> Builder<'a> {
             Event::StackSuspend { task, waits_for, .. } => {
                 self.pause(now, track, task, PauseKind::StackKept, waits_for);
             }
-            Event::StackResume { task, .. } => {
+            Event::StackResume { task, stack } => {
                 if self.task_lane(task).is_some_and(|lane| self.stacks[lane].open.is_empty()) {
                     self.suspended_from_the_start(task);
                 }
-                self.arrive(now, track, task);
+                self.arrive(now, track, task, Some(stack));
             }
             Event::Wake { from, to } => self.wake(now, track, from, to),
             Event::WorkerPark { worker } => self.park(now, track, worker),
@@ -199,7 +200,7 @@ impl<'a> Builder<'a> {
     }
 
     fn spawn(&mut self, now: u64, track: usize, (task, parent): (TaskId, TaskId), name: Name) {
-        self.task(task).name = Some(name).filter(|name| *name != Name::NONE);
+        self.task(task).name = Some(self.text(name)).filter(|name| !name.is_empty());
         if self.pooled.contains(&task) {
             return; // its lane is known when it begins
         }
@@ -215,7 +216,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A task goes on, or begins, on a thread.
-    fn arrive(&mut self, now: u64, track: usize, task: TaskId) {
+    fn arrive(&mut self, now: u64, track: usize, task: TaskId, stack: Option<StackId>) {
         let Some(lane) = self.task_lane(task) else { return };
         if let Some(other) = self.tracks[track].current {
             self.pause(now, track, other, PauseKind::StackPutAway, Name::NONE);
@@ -229,7 +230,7 @@ impl<'a> Builder<'a> {
         }
         self.end_pause(now, task);
         let label = self.task_name(task);
-        let run = self.push(track, now, label, BoxKind::Run { task });
+        let run = self.push(track, now, label, BoxKind::Run { task, stack });
         self.tracks[track].run = Some(run);
         self.tracks[track].current = Some(task);
         let state = self.task(task);
@@ -423,14 +424,12 @@ impl<'a> Builder<'a> {
     }
 
     fn text(&self, name: Name) -> Arc<str> {
-        self.recording.name(name).into()
+        self.recording.names.get(name.0 as usize).cloned().unwrap_or_default()
     }
 
     fn task_name(&mut self, task: TaskId) -> Arc<str> {
-        match self.task(task).name {
-            Some(name) => self.text(name),
-            None => format!("task {task}").into(),
-        }
+        let unnamed = || format!("task {task}").into();
+        self.task(task).name.get_or_insert_with(unnamed).clone()
     }
 
     /// The lane of a task, made when it is first asked for; none for no task.
@@ -586,7 +585,10 @@ impl<'a> Builder<'a> {
             arrows: self.arrows,
             marks: self.marks,
         };
-        leave_out_empty_lanes(&mut diagram);
+        // A thread that has recorded nothing, and from which nothing was lost, needs no lane.
+        leave_out_empty_lanes(&mut diagram, |lane| {
+            lane.lost > 0 || matches!(lane.kind, LaneKind::Task(_))
+        });
         // Stable: of two boxes at one time, the one that takes none comes first.
         diagram.boxes.sort_by_key(|drawn| (drawn.lane, drawn.row, drawn.start_ns));
         diagram.pauses.sort_by_key(|pause| (pause.lane, pause.start_ns, pause.row));
@@ -607,40 +609,4 @@ fn lane_of_thread(track: &Track) -> Lane {
     });
     let kind = kinds.into_iter().next().unwrap_or(LaneKind::Thread);
     Lane { name: track.name.clone(), kind, rows: 0, lost: track.lost }
-}
-
-/// A thread that has recorded nothing, and from which nothing was lost, needs no lane.
-fn leave_out_empty_lanes(diagram: &mut Diagram) {
-    let mut used: Vec<bool> = diagram
-        .lanes
-        .iter()
-        .map(|lane| lane.rows > 0 || lane.lost > 0 || matches!(lane.kind, LaneKind::Task(_)))
-        .collect();
-    for lane in diagram.arrows.iter().flat_map(|arrow| [arrow.from, arrow.to]) {
-        used[lane] = true;
-    }
-    for mark in &diagram.marks {
-        used[mark.lane] = true;
-    }
-    let numbers: Vec<usize> = used
-        .iter()
-        .scan(0, |next, used| {
-            *next += usize::from(*used);
-            Some(next.saturating_sub(1))
-        })
-        .collect();
-    let mut keep = used.iter();
-    diagram.lanes.retain(|_| keep.next().copied().unwrap_or(true));
-    for drawn in &mut diagram.boxes {
-        drawn.lane = numbers[drawn.lane];
-    }
-    for pause in &mut diagram.pauses {
-        pause.lane = numbers[pause.lane];
-    }
-    for arrow in &mut diagram.arrows {
-        (arrow.from, arrow.to) = (numbers[arrow.from], numbers[arrow.to]);
-    }
-    for mark in &mut diagram.marks {
-        mark.lane = numbers[mark.lane];
-    }
 }

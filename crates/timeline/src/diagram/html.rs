@@ -3,7 +3,9 @@
 //! ```text
 //!  page/page.html   ─┐   head, search field, buttons, help, legend, table
 //!  page/page.css    ─┼─► the page
-//!  page/page.js     ─┤   draws and moves; knows the order of the fields written here
+//!  page/layout.js   ─┤   knows the order of the fields written here, and where things are
+//!  page/draw.js     ─┤   draws
+//!  page/look.js     ─┤   moves, selects and searches
 //!  data, as JSON    ─┘   flat lists of numbers; strings once, by number
 //! ```
 //!
@@ -15,12 +17,15 @@ use super::legend::{self, CLASSES, PATTERNS, class};
 use super::scale::duration;
 use super::svg::escaped;
 use super::{ArrowKind, Diagram, PauseKind, json, palette};
+use crate::event::Outcome;
 use std::collections::HashMap;
 use std::fmt::Write;
 
 const PAGE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
-const SCRIPT: &str = include_str!("page/page.js");
+const LAYOUT: &str = include_str!("page/layout.js");
+const DRAW: &str = include_str!("page/draw.js");
+const LOOK: &str = include_str!("page/look.js");
 /// Lanes in the table; the others are counted.
 const MAX_LANES: usize = 500;
 
@@ -47,7 +52,9 @@ impl Diagram {
             "light" => palette::variables(false),
             "dark" => palette::variables(true),
             "style" => STYLE.to_owned(),
-            "script" => SCRIPT.to_owned(),
+            "layout" => LAYOUT.to_owned(),
+            "draw" => DRAW.to_owned(),
+            "look" => LOOK.to_owned(),
             "counts" => self.counts(),
             "patterns" => PATTERNS.to_owned(),
             "legend" => self.legend(),
@@ -115,9 +122,14 @@ impl Diagram {
             let kind = CLASSES.iter().position(|name| *name == class(drawn.kind)).unwrap_or(0);
             let (label, about) = (strings.number(&drawn.label), strings.number(&about(drawn)));
             let (start, end) = (since(drawn.start_ns), since(drawn.end_ns));
-            let cut = u8::from(drawn.cut_start) | u8::from(drawn.cut_end) << 1;
+            let broken = match drawn.broke_off() {
+                Some(Outcome::Panicked) => 4,
+                Some(_) => 8,
+                None => 0,
+            };
+            let ends = u8::from(drawn.cut_start) | u8::from(drawn.cut_end) << 1 | broken;
             let (lane, row) = (drawn.lane, drawn.row);
-            format!("{lane},{row},{start},{end},{label},{kind},{cut},{about}")
+            format!("{lane},{row},{start},{end},{label},{kind},{ends},{about}")
         }));
         let pauses = list(self.pauses.iter().map(|pause| {
             let woken = pause.woken_ns.map_or("-1".to_owned(), |woken| since(woken).to_string());

@@ -1,6 +1,7 @@
 //! What the colours and patterns mean, as far as a diagram uses them; for pictures made of SVG.
 
 use super::{ArrowKind, BoxKind, Diagram, PauseKind};
+use crate::event::Outcome;
 
 /// Patterns that samples and pauses are filled with, to stand in `<defs>`.
 pub(super) const PATTERNS: &str = "\
@@ -29,6 +30,8 @@ pub(super) fn lines(diagram: &Diagram) -> Vec<(String, &'static str)> {
     let queued =
         |kind| diagram.pauses.iter().any(|pause| pause.kind == kind && pause.woken_ns.is_some());
     let arrow = |kind| diagram.arrows.iter().any(|arrow| arrow.kind == kind);
+    let broke_off =
+        |end| diagram.boxes.iter().filter_map(|drawn| drawn.broke_off()).any(|found| found == end);
     let (kept, away) = (PauseKind::StackKept, PauseKind::StackPutAway);
     let (kept_queued, away_queued) = (queued(kept), queued(away));
     let queued = if kept_queued { hatched("queued") } else { thread("queued") };
@@ -44,6 +47,8 @@ pub(super) fn lines(diagram: &Diagram) -> Vec<(String, &'static str)> {
         (arrow(ArrowKind::Wake), arrow_sample("wake"), "wakes"),
         (arrow(ArrowKind::Spawn), arrow_sample("spawn"), "spawns"),
         (!diagram.marks.is_empty(), ring(), "source ready, or timer"),
+        (broke_off(Outcome::Panicked), cross("panicked"), "panicked"),
+        (broke_off(Outcome::Cancelled), cross("cancelled"), "cancelled"),
     ];
     lines.into_iter().filter(|line| line.0).map(|(_, sample, text)| (sample, text)).collect()
 }
@@ -75,4 +80,8 @@ fn arrow_sample(class: &str) -> String {
 
 fn ring() -> String {
     "<circle class=\"mark\" cx=\"13\" cy=\"-4\" r=\"3.4\"/>".to_owned()
+}
+
+fn cross(class: &str) -> String {
+    format!("<path class=\"cross {class}\" d=\"M9 -8l8 8M17 -8l-8 8\"/>")
 }

@@ -32,6 +32,7 @@
 
 mod about;
 mod build;
+mod crop;
 mod html;
 mod json;
 mod legend;
@@ -44,11 +45,19 @@ mod svg;
 mod text;
 mod trace;
 
-use crate::event::{Outcome, TaskId, WorkerId};
+use crate::event::{Outcome, StackId, TaskId, WorkerId};
 use crate::recording::Recording;
 use std::sync::Arc;
 
 /// What a recording shows: boxes in lanes, pauses over them, arrows between them.
+///
+/// Time runs from left to right, and a call stands on its caller, up to the system calls. Each
+/// thread has a lane: that of a plain thread holds its calls, that of a worker says which task runs
+/// there. Each task has a lane with its calls, whichever worker they ran on. Where a task is
+/// suspended, a [`Pause`] lies over its boxes: they stay in sight, hatched, if the stack was kept
+/// (`.wait()`), and are gone but for a dotted line if it was put away (`.await`). An [`Arrow`] says
+/// who woke whom, or spawned it. Blue runs, orange is in a system call, green is on the blocking
+/// pool, purple is ready and waits for a worker.
 ///
 /// ```
 /// use bifilar_timeline::{Diagram, Recording};
@@ -138,6 +147,18 @@ pub struct TimeBox {
     pub cut_end: bool,
 }
 
+impl TimeBox {
+    /// How the task ended whose life this is, if it neither finished nor is cut off.
+    fn broke_off(&self) -> Option<Outcome> {
+        match self.kind {
+            BoxKind::Task { outcome, .. } if !self.cut_end => {
+                outcome.filter(|end| matches!(end, Outcome::Panicked | Outcome::Cancelled))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// What a box stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BoxKind {
@@ -173,6 +194,8 @@ pub enum BoxKind {
     Run {
         /// Which.
         task: TaskId,
+        /// On which stack, if that was recorded.
+        stack: Option<StackId>,
     },
     /// In a worker's lane: it sleeps in its event queue.
     Parked {

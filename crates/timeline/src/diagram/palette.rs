@@ -1,7 +1,8 @@
 //! The colours, once for light and once for dark surroundings.
 //!
 //! Colour tells what something is doing, never who it is: blue runs, orange is in a system call,
-//! green is on the blocking pool; what waits is pale, and purple is ready but has no worker. The
+//! green is on the blocking pool; what waits is pale, purple is ready but has no worker, and a red cross
+//! is a panic. The
 //! hues are those of Okabe and Ito, which people who see fewer colours can tell apart, toned down
 //! so that dark text stands well on the light ones and light text on the dark ones; and each kind
 //! of waiting also has a pattern of its own.
@@ -9,7 +10,7 @@
 /// Name, light, dark.
 type Colour = (&'static str, &'static str, &'static str);
 
-pub(super) const COLOURS: [Colour; 18] = [
+pub(super) const COLOURS: [Colour; 19] = [
     ("ground", "#ffffff", "#15181c"),
     ("stripe", "#f6f7f9", "#1b1f24"),
     ("grid", "#e3e7ec", "#2b3138"),
@@ -28,6 +29,7 @@ pub(super) const COLOURS: [Colour; 18] = [
     ("wait", "#8a99aa", "#8492a2"),
     ("ready", "#b05c94", "#d78bbd"),
     ("arrow", "#4b3f72", "#b9a9e6"),
+    ("broken", "#c2410c", "#ff9466"),
 ];
 
 /// Declarations of all colours as CSS variables: `--task: #a9c5e2;` and so on.

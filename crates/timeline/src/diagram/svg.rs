@@ -14,7 +14,7 @@
 //! Its size is bounded, however long the recording: of boxes of one row that fall into one pixel
 //! the first is drawn, more than 500 arrows are only counted, and so are lanes after the 200th.
 
-use super::about::{about, about_pause, lane_word};
+use super::about::{about, about_pause, lane_word, outcome_word};
 use super::legend::{self, PATTERNS, class};
 use super::measure::{fit, width};
 use super::palette::COLOURS;
@@ -104,8 +104,8 @@ impl<'a> Picture<'a> {
         let boxes: String = shown().map(|(boxes, _)| self.boxes(boxes)).collect();
         let pauses: String = shown().map(|(boxes, pauses)| self.pauses(boxes, pauses)).collect();
         let labels: String = shown().map(|(boxes, pauses)| self.labels(boxes, pauses)).collect();
-        let (arrows, marks) = (self.arrows(), self.marks());
-        self.out += &(boxes + &pauses + &marks + &arrows + &labels);
+        let (arrows, marks, crosses) = (self.arrows(), self.marks(), self.crosses());
+        self.out += &(boxes + &pauses + &marks + &arrows + &labels + &crosses);
         let height = self.legend();
         self.framed(height)
     }
@@ -443,6 +443,19 @@ impl<'a> Picture<'a> {
         out
     }
 
+    /// Where tasks panicked or were cancelled.
+    fn crosses(&self) -> String {
+        let mut out = String::new();
+        let shown = self.diagram.boxes.iter().filter(|drawn| drawn.lane < self.floors.len());
+        for (drawn, end) in shown.filter_map(|drawn| drawn.broke_off().map(|end| (drawn, end))) {
+            let (x, box_width) = self.extent(drawn);
+            let (x, y) = (number(x + box_width - 4.0), self.y(drawn.lane, drawn.row));
+            let (y, class) = (number(y + ROW / 2.0 - 4.0), outcome_word(end));
+            let _ = writeln!(out, "<path class=\"cross {class}\" d=\"M{x} {y}l8 8m0 -8l-8 8\"/>");
+        }
+        out
+    }
+
     /// Explains what was used; returns the height of the picture.
     fn legend(&mut self) -> f64 {
         let (mut x, mut y) = (LEFT, self.bottom + 30.0);
@@ -473,7 +486,7 @@ impl<'a> Picture<'a> {
 }
 
 /// Selector, property, colour: written out twice, since not all who draw SVGs know variables.
-const RULES: [(&str, &str, &str); 24] = [
+const RULES: [(&str, &str, &str); 26] = [
     (".ground", "fill", "ground"),
     (".veil", "fill", "ground"),
     ("text", "fill", "ink"),
@@ -498,6 +511,8 @@ const RULES: [(&str, &str, &str); 24] = [
     (".arrow", "stroke", "arrow"),
     (".arrow .head,.arrow circle", "fill", "arrow"),
     (".mark", "stroke", "arrow"),
+    (".cross", "stroke", "faint"),
+    (".cross.panicked", "stroke", "broken"),
 ];
 
 fn style() -> String {
@@ -517,7 +532,7 @@ fn style() -> String {
          .thread{stroke-width:1.2;stroke-dasharray:1.5 3.5;fill:none}\n\
          .thread.queued{stroke-dasharray:none;stroke-width:2}\n\
          .arrow{fill:none;stroke-width:1}\n.arrow.spawn{stroke-dasharray:3 2.5}\n\
-         .arrow .head,.arrow circle{stroke:none}\n.mark{fill:none}\n";
+         .arrow .head,.arrow circle{stroke:none}\n.mark{fill:none}\n.cross{fill:none;stroke-width:2.2}\n";
     let (light, dark) = (rules(false), rules(true));
     // The fixed ones last: of two that concern the same element, the later one counts.
     format!("{light}@media screen and (prefers-color-scheme:dark){{\n{dark}}}\n{fixed}")

@@ -11,6 +11,7 @@
 
 use super::scale::{Ticks, duration};
 use super::{ArrowKind, BoxKind, Diagram, Pause, PauseKind, TimeBox};
+use crate::event::Outcome;
 use std::fmt::Write;
 
 const MAX_NAME: usize = 20;
@@ -116,7 +117,17 @@ impl Canvas<'_> {
             }
             if let [first, label @ .., last] = cells {
                 *first = if drawn.cut_start { '«' } else { '[' };
-                *last = if drawn.cut_end { '»' } else { ']' };
+                *last = match drawn.broke_off() {
+                    Some(Outcome::Panicked) => '✗',
+                    Some(_) => '×',
+                    None => {
+                        if drawn.cut_end {
+                            '»'
+                        } else {
+                            ']'
+                        }
+                    }
+                };
                 if label.len() >= 2 {
                     let text = cut(&plain(&drawn.label), label.len());
                     for (cell, letter) in label.iter_mut().zip(text.chars()) {

@@ -148,7 +148,10 @@ impl<'a> Slice<'a> {
                 format!("\"fd\":{fd},\"bytes\":{bytes},\"result\":{result},\"took_ns\":{took_ns}"),
             ),
             BoxKind::Blocking { task } => ("blocking", format!("\"task\":{task}")),
-            BoxKind::Run { task } => ("run", format!("\"task\":{task}")),
+            BoxKind::Run { task, stack } => {
+                let stack = stack.map_or(String::new(), |stack| format!(",\"stack\":{stack}"));
+                ("run", format!("\"task\":{task}{stack}"))
+            }
             BoxKind::Parked { worker } => ("parked", format!("\"worker\":{worker}")),
         };
         let about = match drawn.cut_start || drawn.cut_end {

@@ -53,6 +53,7 @@ fn pictures_in_a_browser() {
     page_can_be_moved_about_in(&mut browser, &diagram);
     page_can_be_searched(&mut browser, &diagram);
     page_comes_back_to_its_address(&mut browser);
+    page_of_nothing_opens(&mut browser);
     page_shows_a_hundred_thousand_boxes(&mut browser);
 }
 
@@ -242,7 +243,7 @@ fn page_can_be_moved_about_in(browser: &mut Browser, diagram: &Diagram) {
     assert_eq!(page.run("document.getElementById('keys').open"), true);
 }
 
-/// Where the middle of a box is. The layout is that of `page.js`.
+/// Where the middle of a box is. The layout is that of `layout.js`.
 fn place_of_box(page: &mut Page<'_>, diagram: &Diagram, label: &str) -> (f64, f64) {
     let drawn = diagram.boxes.iter().find(|drawn| *drawn.label == *label).unwrap();
     let x = place_of_time(page, diagram, drawn.start_ns.midpoint(drawn.end_ns));
@@ -309,6 +310,26 @@ fn page_comes_back_to_its_address(browser: &mut Browser) {
     page.open(&format!("{address}#from=9&to=1&top=x&box=99999&arrow=-1"));
     assert_eq!((said(&mut page, "from"), said(&mut page, "top")), (0.0, 0.0));
     assert_eq!(page.text("document.getElementById('view').dataset.selected"), "");
+}
+
+/// Nothing at all, and one moment: neither has a length to divide by.
+fn page_of_nothing_opens(browser: &mut Browser) {
+    for (name, lines) in
+        [("nothing.html", ""), ("moment.html", "thread main\n5 span-begin task=0 span=1 name=a")]
+    {
+        let path = folder().join(name);
+        let diagram = Diagram::from(&parse(lines));
+        diagram.write_to(&path).unwrap();
+        let mut page = browser.page(800, 400, 1, false);
+        page.open(&url(&path));
+        for key in ["+", "-", "ArrowRight", "ArrowDown", "Home", "n", "f", "Enter", "Tab"] {
+            page.key(key);
+        }
+        page.wheel(400.0, 200.0, -4_000.0);
+        page.click(400.0, 200.0);
+        assert_eq!(said(&mut page, "drawn"), diagram.boxes.len() as f64);
+        assert_eq!((said(&mut page, "from"), said(&mut page, "to")), (0.0, 1.0));
+    }
 }
 
 fn page_shows_a_hundred_thousand_boxes(browser: &mut Browser) {
