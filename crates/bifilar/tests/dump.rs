@@ -81,7 +81,7 @@ fn every_kind_of_task_is_listed_with_what_it_waits_for() {
         let settled = |dump: &Dump| {
             dump.tasks().len() == 7
                 && dump.tasks().iter().all(|task| {
-                    task.waits_for().is_some() || task.report().kind() == TaskKind::Blocking
+                    task.waits_for().is_some() || task.report().activity() == Activity::Running
                 })
                 && dump.tasks().iter().all(|task| {
                     task.report().activity() != Activity::Suspended || !task.backtrace().is_empty()
