@@ -254,3 +254,50 @@ fn dumping_under_full_load_breaks_nothing() {
     let report = Runtime::shutdown(runtime, Duration::from_secs(60));
     assert!(report.is_clean(), "{report}");
 }
+
+/// Ends the child when the test does.
+struct Reaped(std::process::Child);
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn sigquit_asks_for_a_dump_and_the_process_goes_on() {
+    use std::io::{BufRead, BufReader};
+    const CHILD: &str = "BIFILAR_SIGQUIT_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        Builder::new().workers(2).dump_on_sigquit().run(|| {
+            let (_stop, stopped) = channel::unbounded();
+            fiber::Builder::new().name("quiet").spawn(move || outer(stopped)).unwrap();
+            dump_when(&Handle::current(), |dump| {
+                dump.tasks().iter().any(|task| !task.backtrace().is_empty())
+            });
+            eprintln!("ready");
+            sleep(LONG).wait();
+        });
+        return;
+    }
+    let mut child = Reaped(
+        std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "sigquit_asks_for_a_dump_and_the_process_goes_on", "--nocapture"])
+            .env(CHILD, "1")
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    let mut lines = BufReader::new(child.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line == "ready"));
+    for _ in 0..3 {
+        // SAFETY: sends a signal to a child that has not been waited for.
+        unsafe { libc::kill(child.0.id() as libc::pid_t, libc::SIGQUIT) };
+        assert!(lines.any(|line| line == "2 tasks of the runtime 'bifilar'"));
+        assert!(lines.any(|line| line.contains("'quiet'") && line.contains("a message")));
+        assert!(lines.any(|line| line.contains("dump::inner")));
+    }
+    assert!(child.0.try_wait().unwrap().is_none());
+}

@@ -14,6 +14,7 @@ mod builder;
 mod dump;
 mod handle;
 mod shutdown;
+mod sigquit;
 mod threads;
 
 pub use builder::Builder;

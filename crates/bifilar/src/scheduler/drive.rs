@@ -116,7 +116,7 @@ impl Driver {
     fn enter(&self) -> Entered {
         stack::prepare_thread();
         let reactor = self.shared().remotes[self.index()].reactor.clone();
-        self.shared().remotes[self.index()].driven.store(true, Ordering::Release);
+        self.shared().remotes[self.index()].questions.open();
         let worker = context::with(|context| context.worker.replace(self.address()));
         self.worker.outer.set(worker.cast());
         if let Some(seed) = self.shared().config.seed {
@@ -165,7 +165,7 @@ struct Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.shared.remotes[self.index].driven.store(false, Ordering::Release);
+        self.shared.remotes[self.index].questions.close();
         context::with(|context| {
             context.worker.set(self.worker);
             context.stack.set(self.stack);

@@ -22,7 +22,7 @@
 //! What it deliberately does not do: turn addresses into names, which takes long. Who shows a trace
 //! does.
 
-use super::{Remote, Shared, stack::StackHeader, worker::Worker};
+use super::{Shared, stack::StackHeader, worker::Worker};
 use crate::{
     cell::{Id, TaskReport},
     primitives::{AtomicBool, Mutex, Ordering},
@@ -74,12 +74,19 @@ struct State {
 /// What others ask of a worker.
 pub(super) struct Questions {
     asked: AtomicBool,
-    rounds: Mutex<VecDeque<Round>>,
+    rounds: Mutex<Rounds>,
+}
+
+#[derive(Default)]
+struct Rounds {
+    /// A thread runs this worker, and will answer.
+    open: bool,
+    waiting: VecDeque<Round>,
 }
 
 impl Questions {
     pub fn new() -> Self {
-        Questions { asked: AtomicBool::new(false), rounds: Mutex::new(VecDeque::new()) }
+        Questions { asked: AtomicBool::new(false), rounds: Mutex::new(Rounds::default()) }
     }
 
     /// Whether there are any. Relaxed: who asks unparks the worker afterwards.
@@ -88,16 +95,35 @@ impl Questions {
         self.asked.load(Ordering::Relaxed)
     }
 
+    /// For a thread that begins to run this worker.
+    pub fn open(&self) {
+        self.rounds.lock().unwrap().open = true;
+    }
+
+    /// For a thread that runs it no longer: what is left will not be answered.
+    pub fn close(&self) {
+        let mut rounds = self.rounds.lock().unwrap();
+        rounds.open = false;
+        self.asked.store(false, Ordering::Relaxed);
+        let abandoned = std::mem::take(&mut rounds.waiting);
+        drop(rounds);
+        abandoned.into_iter().for_each(|round| round.answers.worker_is_done());
+    }
+
     fn ask(&self, round: Round) {
         let mut rounds = self.rounds.lock().unwrap();
-        rounds.push_back(round);
+        if round.stacks.is_empty() || !rounds.open {
+            drop(rounds);
+            return round.answers.worker_is_done();
+        }
+        rounds.waiting.push_back(round);
         self.asked.store(true, Ordering::Relaxed);
     }
 
     fn next(&self) -> Option<Round> {
         let mut rounds = self.rounds.lock().unwrap();
-        let round = rounds.pop_front();
-        self.asked.store(!rounds.is_empty(), Ordering::Relaxed);
+        let round = rounds.waiting.pop_front();
+        self.asked.store(!rounds.waiting.is_empty(), Ordering::Relaxed);
         round
     }
 }
@@ -146,26 +172,15 @@ impl Shared {
                 stacks[index].push_back((report.id(), stack));
             }
         }
-        let asked: Vec<_> = self
-            .remotes
-            .iter()
-            .zip(stacks)
-            .filter(|(remote, stacks)| !stacks.is_empty() && remote.is_driven())
-            .collect();
-        let state = State { workers_left: asked.len(), ..State::default() };
+        let state = State { workers_left: stacks.len(), ..State::default() };
         let answers = Arc::new(Answers { state: Mutex::new(state), complete: Notify::new() });
-        for (remote, stacks) in asked {
+        for (remote, stacks) in self.remotes.iter().zip(stacks) {
             remote.questions.ask(Round { stacks, answers: answers.clone() });
-            remote.unpark();
+            if remote.questions.any() {
+                remote.unpark();
+            }
         }
         (reports, answers)
-    }
-}
-
-impl Remote {
-    /// Whether a thread runs this worker at the moment.
-    fn is_driven(&self) -> bool {
-        self.driven.load(Ordering::Acquire)
     }
 }
 
@@ -175,14 +190,12 @@ impl Worker {
     pub fn answer(&self) {
         let questions = &self.shared.remotes[self.index].questions;
         let Some(mut round) = questions.next() else { return };
-        for _ in 0..BATCH {
-            let Some((task, stack)) = round.stacks.pop_front() else {
-                return round.answers.worker_is_done();
-            };
+        for (task, stack) in round.stacks.drain(..BATCH.min(round.stacks.len())) {
             if let Some(trace) = self.visit(stack, task, &round.answers) {
                 round.answers.state.lock().unwrap().traces.insert(task, trace);
             }
         }
+        // What is left, later; if that is nothing, this worker is done.
         questions.ask(round);
     }
 

@@ -124,8 +124,6 @@ pub(crate) struct Remote {
     pub reactor: Arc<Reactor>,
     /// Asks the loop to go back to the native stack: set by the waker of what drives it.
     leave: AtomicBool,
-    /// A thread runs this worker.
-    driven: AtomicBool,
     questions: Questions,
 }
 
@@ -167,7 +165,6 @@ impl Shared {
                     registry: Registry::new(),
                     reactor,
                     leave: AtomicBool::new(false),
-                    driven: AtomicBool::new(false),
                     questions: Questions::new(),
                 })
                 .collect(),
