@@ -41,6 +41,8 @@
 //! | end early | [`time::with_deadline`], [`until`], [`sync::CancelToken`], [`JoinHandle::cancel`]; not: [`shield`] |
 //! | talk | [`net`], [`sync`], [`time`] |
 //! | call what blocks for real | [`unblock`] |
+//! | see what is going on | [`dump()`], [`Runtime::shutdown`], [`TaskReport`] |
+//! | test | `#[bifilar::test]`, [`Builder::simulate`] |
 //!
 //! # Coming from async-std
 //!
