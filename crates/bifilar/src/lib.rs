@@ -96,6 +96,7 @@ pub mod net;
 mod primitives;
 pub mod race;
 mod reactor;
+mod record;
 mod runtime;
 mod scheduler;
 mod scope;
@@ -106,6 +107,8 @@ pub mod time;
 mod wait;
 
 pub use bifilar_macros::{main, test};
+#[doc(no_inline)]
+pub use bifilar_timeline as timeline;
 pub use blocking::unblock;
 pub use cell::{Activity, Id, JoinError, JoinHandle, TaskKind, TaskReport};
 pub use race::race;

@@ -14,8 +14,10 @@ use crate::{
     context::{self, BUDGET, waiting},
     primitives::Ordering,
     reactor::TurnBuffer,
+    record,
 };
 use bifilar_coroutine::raw::Suspended;
+use bifilar_timeline::Event;
 use std::{
     cell::{Cell, RefCell},
     ptr::{self, NonNull},
@@ -363,7 +365,10 @@ impl Worker {
                 self.deadline.get().map(|at| at.saturating_duration_since(Instant::now()));
             // The last look at what `unpark` announces: the token may have been left before.
             if remote.inbox.is_empty() && !self.must_leave() && self.shared.injector.is_empty() {
+                let worker = self.index as u32;
+                record::event(|_| Event::WorkerPark { worker });
                 self.turn_alone(timeout);
+                record::event(|_| Event::WorkerUnpark { worker });
             }
             remote.parking.finish();
         }
