@@ -11,8 +11,10 @@ use crate::{
         TaskReport,
     },
     context::{self, Bound},
+    record,
     scheduler::{self, Birth, BlockingPool, Shared},
 };
+use bifilar_timeline::Event;
 use std::{
     future::Future,
     io,
@@ -73,6 +75,8 @@ where
     let (task, handle) = cell::new::<_, Pooled>(Call(Some(f)), Arc::as_ptr(pool).cast(), meta);
     // SAFETY: new, so alive and in no registry. The pool's is never closed.
     let _inserted = unsafe { pool.calls.insert(task) };
+    // SAFETY: alive, since nobody runs it yet.
+    unsafe { task.as_ref() }.record_spawn(shared.record.as_ref());
     if let Err(error) = pool.push(task) {
         cancel(task);
         panic!("cannot start a thread for a blocking call: {error}");
@@ -223,6 +227,11 @@ impl Pool {
         context::with(|context| context.task.set(Some(task)));
         // SAFETY: it came from the queue, so it is alive.
         let _bound = Bound::new(unsafe { task.as_ref() }.meta.locals());
+        record::event(|log| {
+            // SAFETY: as above.
+            let meta = &unsafe { task.as_ref() }.meta;
+            Event::BlockingBegin { task: meta.id.get(), name: meta.recorded_name(log) }
+        });
         // SAFETY: it came from the queue, which gives the right to its one poll; the closure is
         // `Send`.
         unsafe { Header::poll(task) };

@@ -98,6 +98,7 @@ pub mod net;
 mod primitives;
 pub mod race;
 mod reactor;
+mod record;
 mod runtime;
 mod scheduler;
 mod scope;
@@ -108,6 +109,8 @@ pub mod time;
 mod wait;
 
 pub use bifilar_macros::{main, test};
+#[doc(no_inline)]
+pub use bifilar_timeline as timeline;
 pub use blocking::unblock;
 pub use cell::{Activity, Id, JoinError, JoinHandle, TaskKind, TaskReport};
 pub use race::race;

@@ -79,6 +79,32 @@ const KINDS: [Option<What>; 19] = {
     kinds
 };
 
+impl What {
+    /// In a word or two, for recordings.
+    pub fn word(self) -> &'static str {
+        match self {
+            What::Unknown => "",
+            What::Sleep => "sleep",
+            What::Readable => "readable",
+            What::Writable => "writable",
+            What::Join => "join",
+            What::Mutex => "mutex",
+            What::Read => "read lock",
+            What::Write => "write lock",
+            What::Semaphore => "semaphore",
+            What::Send => "send",
+            What::Receive => "receive",
+            What::Oneshot => "oneshot",
+            What::Broadcast => "broadcast",
+            What::Watch => "watch",
+            What::Notify => "notify",
+            What::Barrier => "barrier",
+            What::OnceCell => "once cell",
+            What::Cancelled => "cancelled",
+        }
+    }
+}
+
 impl Waiting {
     pub const UNKNOWN: Waiting = Waiting::on(What::Unknown, 0);
 

@@ -3,6 +3,7 @@
 use super::{TcpStream, ToSocketAddrs, address::first_that_works};
 use crate::{
     reactor::{Direction, Done, Io},
+    record,
     time::{Sleep, sleep},
 };
 use futures_core::Stream;
@@ -76,7 +77,8 @@ impl TcpListener {
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         self.io.poll(cx, Direction::Read, |listener| {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-            let (fd, peer) = acceptfrom_with(listener, flags)?;
+            let accept = || Ok(acceptfrom_with(listener, flags)?);
+            let (fd, peer) = record::system_call("accept4", listener.as_raw_fd(), 0, accept)?;
             let peer = peer
                 .and_then(|peer| SocketAddr::try_from(peer).ok())
                 .ok_or_else(|| io::Error::other("a TCP connection from no IP address"))?;

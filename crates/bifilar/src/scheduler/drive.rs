@@ -4,7 +4,7 @@
 //! its tasks and suspended stacks stand still.
 
 use super::{Birth, Shared, stack::StackHeader, switching::run_on_stacks, worker::Worker};
-use crate::{context, primitives::Ordering, reactor, wait::Wait};
+use crate::{context, primitives::Ordering, reactor, record, wait::Wait};
 use bifilar_coroutine::stack;
 use std::{
     future::Future,
@@ -122,6 +122,8 @@ impl Driver {
         if let Some(seed) = self.shared().config.seed {
             context::with(|context| context.lot.set(seed as u32 | 1));
         }
+        let name = || format!("worker {}", self.index());
+        let record = record::enter(self.shared().record.as_ref(), name);
         context::with(|context| Entered {
             worker,
             stack: context.stack.take(),
@@ -129,6 +131,7 @@ impl Driver {
             shared: self.shared().clone(),
             index: self.index(),
             _reactor: reactor::enter(reactor),
+            _record: record,
         })
     }
 
@@ -161,6 +164,7 @@ struct Entered {
     shared: Arc<Shared>,
     index: usize,
     _reactor: reactor::Entered,
+    _record: record::Entered,
 }
 
 impl Drop for Entered {

@@ -19,10 +19,12 @@
 use super::{Run, dump::Visit, stack::StackHeader, worker::Worker};
 use crate::{
     cell::{Header, TaskRef},
-    context::{self, Regions, Seen, Suspend},
+    context::{self, Regions, Seen, Suspend, waiting},
     primitives::Ordering,
+    record,
 };
 use bifilar_coroutine::raw::{self, Suspended};
+use bifilar_timeline::Event;
 use std::{
     cell::Cell,
     io,
@@ -53,6 +55,8 @@ impl Suspend for StackHeader {
             if let Err(error) = worker.keep_a_spare() {
                 return worker.without_a_spare(self, &error);
             }
+            let what = context::with(|context| context.waiting.get().what);
+            self.record_suspension(what.word());
             if !self.count.begin_wait(seen) {
                 worker.push_local(NonNull::from(&self.link));
             }
@@ -66,6 +70,7 @@ impl Suspend for StackHeader {
             if worker.keep_a_spare().is_err() {
                 return worker.give_way_to_stacks(self);
             }
+            self.record_suspension("its turn");
             worker.push_local(NonNull::from(&self.link));
             worker.leave(self);
         });
@@ -104,6 +109,19 @@ unsafe fn wake_stack(stack: *const ()) {
     unsafe { &*stack.cast::<StackHeader>() }.notify();
 }
 
+impl StackHeader {
+    /// For the record: it is about to be suspended. Before it waits, since it may be woken then.
+    #[inline]
+    fn record_suspension(&self, waits_for: &'static str) {
+        let mut task = 0;
+        record::event(|log| {
+            task = waiting::task_number();
+            Event::StackSuspend { task, stack: self.number(), waits_for: log.word(waits_for) }
+        });
+        self.note_task(task);
+    }
+}
+
 impl Worker {
     /// Makes sure that `leave` finds a stack for a new loop, before anything is irrevocable.
     ///
@@ -135,6 +153,7 @@ impl Worker {
     /// stack that is ready.
     #[cold]
     fn give_way_to_stacks(&self, here: &'static StackHeader) {
+        here.record_suspension("its turn");
         let saved = context::with(context::Context::save);
         match self.ready_stack() {
             Some(stack) => {
@@ -143,7 +162,7 @@ impl Worker {
             }
             None => std::thread::yield_now(),
         }
-        self.restore(saved);
+        self.restore(saved, here);
     }
 
     /// Suspends the stack it is called on, and returns when it is continued.
@@ -152,7 +171,7 @@ impl Worker {
         let to = match self.next_stack() {
             // It gave way, and nobody was waiting for its place.
             Some(stack) if ptr::eq(stack, here) => {
-                return self.restore(saved);
+                return self.restore(saved, here);
             }
             Some(stack) => continuation(stack),
             None => {
@@ -161,7 +180,7 @@ impl Worker {
             }
         };
         self.switch(here, to, &saved);
-        self.restore(saved);
+        self.restore(saved, here);
     }
 
     /// Suspends `here`, which this runs on, and continues `to`: what was in this worker's queue, or is
@@ -187,10 +206,14 @@ impl Worker {
         unsafe { suspend_into(&visit.back, at) };
     }
 
-    fn restore(&self, saved: context::Saved) {
+    fn restore(&self, saved: context::Saved, here: &StackHeader) {
         context::with(|context| {
             context.restore(saved);
             context.budget.set(self.budget());
+        });
+        record::event(|_| Event::StackResume {
+            task: waiting::task_number(),
+            stack: here.number(),
         });
     }
 
@@ -314,6 +337,10 @@ impl Worker {
             // SAFETY: it came from a queue, so it is alive.
             context.locals.replace(unsafe { task.as_ref() }.meta.locals());
         });
+        record::event(|_| Event::PollBegin {
+            task: waiting::task_number(),
+            stack: stack_under_us().map_or(0, StackHeader::number),
+        });
         // SAFETY: it came from a queue, which gives the right to one poll, and this worker may poll
         // what stands in its queues.
         unsafe { Header::poll(task) };
@@ -329,11 +356,16 @@ impl Worker {
 /// How deep the stack that this runs on has been used since the task on it began, if that was asked
 /// for, in bytes; and the size of the stack.
 pub(crate) fn measure_stack() -> Option<(usize, usize)> {
-    let stack = context::with(|context| context.stack.get())?;
-    // SAFETY: the address is that of a stack header, and those live for ever.
-    let header = unsafe { &*stack.address().cast::<StackHeader>() };
+    let header = stack_under_us()?;
     // SAFETY: this thread stands on it, so no other does.
     Some((unsafe { header.stack().depth() }, header.class()))
+}
+
+/// The stack that this runs on, if it is a worker's.
+fn stack_under_us() -> Option<&'static StackHeader> {
+    let stack = context::with(|context| context.stack.get())?;
+    // SAFETY: the address is that of a stack header, and those live for ever.
+    Some(unsafe { &*stack.address().cast::<StackHeader>() })
 }
 
 /// Where a suspended stack goes on.

@@ -16,8 +16,10 @@ use crate::{
     context::{self, BUDGET, waiting},
     primitives::Ordering,
     reactor::TurnBuffer,
+    record,
 };
 use bifilar_coroutine::raw::Suspended;
+use bifilar_timeline::Event;
 use std::{
     cell::{Cell, RefCell},
     ptr::{self, NonNull},
@@ -376,7 +378,10 @@ impl Worker {
                 && self.shared.injector.is_empty()
                 && !remote.questions.any()
             {
+                let worker = self.index as u32;
+                record::event(|_| Event::WorkerPark { worker });
                 self.turn_alone(timeout);
+                record::event(|_| Event::WorkerUnpark { worker });
             }
             remote.parking.finish();
         }
