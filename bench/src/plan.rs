@@ -31,6 +31,10 @@ pub struct Scenario {
 pub enum Work {
     /// Spawn 1,000, join 1,000, again.
     Spawn,
+    /// Spawn 50 that block, wake them, join them, again.
+    Block,
+    /// So many coroutines have their turn one after another.
+    Turns(usize),
     /// Two that yield to each other.
     Yield,
     /// A message there and one back, over two channels that hold one message each.
@@ -52,6 +56,42 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "spawn and join, batches of 1,000, 2 workers; ns per spawn",
         workers: 2,
         work: Work::Spawn,
+    },
+    Scenario {
+        name: "block-1",
+        about: "spawn, block, wake and join, batches of 50, 1 worker; ns per task",
+        workers: 1,
+        work: Work::Block,
+    },
+    Scenario {
+        name: "block-2",
+        about: "spawn, block, wake and join, batches of 50, 2 workers; ns per task",
+        workers: 2,
+        work: Work::Block,
+    },
+    Scenario {
+        name: "turn-of-1",
+        about: "resume a coroutine and suspend it; ns",
+        workers: 1,
+        work: Work::Turns(1),
+    },
+    Scenario {
+        name: "turn-of-100",
+        about: "the same, 100 coroutines in turn (may, fibers: that yield); ns per turn",
+        workers: 1,
+        work: Work::Turns(100),
+    },
+    Scenario {
+        name: "turn-of-1000",
+        about: "the same, 1,000 coroutines in turn; ns per turn",
+        workers: 1,
+        work: Work::Turns(1000),
+    },
+    Scenario {
+        name: "turn-of-10000",
+        about: "the same, 10,000 coroutines in turn; ns per turn",
+        workers: 1,
+        work: Work::Turns(10_000),
     },
     Scenario {
         name: "yield-1",
@@ -98,6 +138,7 @@ impl Scenario {
         workers
             && match self.work {
                 Work::Echo(_) => contestant.echo.is_some(),
+                Work::Turns(_) => contestant.turns.is_some(),
                 _ => self.count(contestant).is_some(),
             }
     }
@@ -105,9 +146,10 @@ impl Scenario {
     fn count(&self, contestant: &Contestant) -> Option<Count> {
         match self.work {
             Work::Spawn => contestant.spawn,
+            Work::Block => contestant.block,
             Work::Yield => contestant.yields,
             Work::Channel => contestant.channel,
-            Work::Echo(_) => None,
+            Work::Turns(_) | Work::Echo(_) => None,
         }
     }
 }
@@ -124,16 +166,25 @@ pub fn measure_cell(
         .iter()
         .find(|known| known.name == scenario)
         .ok_or_else(|| format!("no scenario `{scenario}`"))?;
-    let count = scenario.count(contestant).ok_or("not a cell")?;
+    let run = |operations| -> Option<Duration> {
+        Some(match scenario.work {
+            Work::Turns(coroutines) => contestant.turns?(coroutines, operations),
+            _ => scenario.count(contestant)?(scenario.workers, operations),
+        })
+    };
+    let run = |operations| run(operations).ok_or("not a cell");
     machine::die_with_parent()?;
     if scenario.workers == 1 {
         machine::pin(0)?;
     }
     // The first run has a worker's number of batches in it, so nobody measures a cold cache.
     let time = Duration::from_millis(milliseconds);
-    let mut operations: u64 = 1000;
+    let mut operations: u64 = match scenario.work {
+        Work::Turns(coroutines) => 1000.max(10 * coroutines as u64),
+        _ => 1000,
+    };
     let per_operation = loop {
-        let elapsed = count(scenario.workers, operations);
+        let elapsed = run(operations)?;
         let nanoseconds = elapsed.as_nanos().max(1) as f64 / operations as f64;
         if elapsed >= time / 10 {
             break nanoseconds;
@@ -142,7 +193,7 @@ pub fn measure_cell(
     };
     let operations = ((time.as_nanos() as f64 / per_operation) as u64).next_multiple_of(1000);
     let cpu_before = machine::own_cpu_time();
-    let elapsed = count(scenario.workers, operations);
+    let elapsed = run(operations)?;
     let cpu = machine::own_cpu_time() - cpu_before;
     let per_operation = |time: Duration| time.as_nanos() as f64 / operations as f64;
     println!("{}", json!({ "ns": per_operation(elapsed), "cpu_ns": per_operation(cpu) }));

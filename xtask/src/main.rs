@@ -11,8 +11,10 @@
 //! and [`crates`]. Nothing here builds or changes the project: it calls cargo and reads sources.
 
 mod crates;
+mod emulated;
 mod layers;
 mod modules;
+mod sanitizers;
 mod steps;
 
 use std::{env, process::ExitCode};

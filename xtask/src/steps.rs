@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use crate::{crates, layers};
+use crate::{crates, emulated, layers, sanitizers};
 
 /// One thing that can be checked.
 #[derive(Debug)]
@@ -43,6 +43,30 @@ pub const STEPS: &[Step] = &[
         about: "models of the lock-free protocols, up to 3 forced switches (release build)",
         in_check: false,
         run: loom,
+    },
+    Step {
+        name: "abort",
+        about: "coroutines and runtime where panics abort",
+        in_check: false,
+        run: abort,
+    },
+    Step {
+        name: "aarch64",
+        about: "tests of the coroutines on AArch64 (needs an emulator and a cross linker)",
+        in_check: false,
+        run: emulated::run,
+    },
+    Step {
+        name: "asan",
+        about: "coroutines and runtime under the address sanitizer",
+        in_check: false,
+        run: sanitizers::address,
+    },
+    Step {
+        name: "tsan",
+        about: "coroutines and runtime under the thread sanitizer",
+        in_check: false,
+        run: sanitizers::thread,
     },
     Step {
         name: "bench",
@@ -136,6 +160,20 @@ fn loom() -> Result<(), String> {
     )
 }
 
+/// The test harness always unwinds, so these are programs of their own, in a directory of their own
+/// since all they stand on is compiled differently.
+fn abort() -> Result<(), String> {
+    for package in ["bifilar-coroutine", "bifilar"] {
+        call(
+            cargo("run")
+                .args(["--package", package, "--example", "panic_abort"])
+                .env("CARGO_TARGET_DIR", target_directory()?.join("abort"))
+                .env("CARGO_PROFILE_DEV_PANIC", "abort"),
+        )?;
+    }
+    Ok(())
+}
+
 fn bench() -> Result<(), String> {
     let manifest = ["--manifest-path", "bench/Cargo.toml"];
     call(cargo("fmt").args(manifest).arg("--check"))?;
@@ -174,7 +212,7 @@ fn metadata() -> Result<serde_json::Value, String> {
     serde_json::from_slice(&output.stdout).map_err(|error| format!("cargo metadata: {error}"))
 }
 
-fn target_directory() -> Result<PathBuf, String> {
+pub fn target_directory() -> Result<PathBuf, String> {
     let metadata = metadata()?;
     metadata["target_directory"]
         .as_str()
@@ -183,7 +221,7 @@ fn target_directory() -> Result<PathBuf, String> {
 }
 
 /// The value of the variable `name` with `flag` at its end.
-fn with_flag(name: &str, flag: &str) -> OsString {
+pub fn with_flag(name: &str, flag: &str) -> OsString {
     let mut flags = env::var_os(name).unwrap_or_default();
     if !flags.is_empty() {
         flags.push(" ");
@@ -193,18 +231,18 @@ fn with_flag(name: &str, flag: &str) -> OsString {
 }
 
 /// The repository's root, in which every command runs.
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask has a parent").to_path_buf()
 }
 
-fn cargo(subcommand: &str) -> Command {
+pub fn cargo(subcommand: &str) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.arg(subcommand).current_dir(root());
     command
 }
 
 /// Runs a command with our own output streams; an error says what was run.
-fn call(command: &mut Command) -> Result<(), String> {
+pub fn call(command: &mut Command) -> Result<(), String> {
     let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
     let line = format!("cargo {}", words.join(" "));
     match command.status() {

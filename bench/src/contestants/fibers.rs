@@ -3,16 +3,17 @@
 use std::{
     io::{Read, Write},
     net::TcpListener,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bifilar::{
     Builder, Wait,
     fiber::{self, yield_now},
-    sync::channel::bounded,
+    sync::{Semaphore, channel::bounded},
 };
 
-use super::{BATCH, BUFFER};
+use super::{BATCH, BLOCKED, BUFFER};
 
 /// Spawns and joins in batches.
 pub fn spawn(workers: usize, operations: u64) -> Duration {
@@ -23,6 +24,44 @@ pub fn spawn(workers: usize, operations: u64) -> Duration {
             for fiber in fibers {
                 fiber.join().unwrap();
             }
+        }
+        begin.elapsed()
+    })
+}
+
+/// Spawns, blocks, wakes and joins in batches.
+pub fn block(workers: usize, operations: u64) -> Duration {
+    Builder::new().workers(workers).run(|| {
+        let gate = Arc::new(Semaphore::new(0));
+        let begin = Instant::now();
+        for _ in 0..operations / BLOCKED {
+            let body = |_| {
+                let gate = gate.clone();
+                fiber::spawn(move || gate.acquire().wait().unwrap().forget())
+            };
+            let fibers: Vec<_> = (0..BLOCKED).map(body).collect();
+            yield_now();
+            gate.add_permits(BLOCKED as usize);
+            for fiber in fibers {
+                fiber.join().unwrap();
+            }
+        }
+        begin.elapsed()
+    })
+}
+
+/// Fibers that yield in turn.
+pub fn turns(count: usize, turns: u64) -> Duration {
+    Builder::new().workers(1).run(|| {
+        let rounds = turns / count as u64;
+        let fibers: Vec<_> = (0..count)
+            .map(|_| fiber::spawn(move || (0..=rounds).for_each(|_| yield_now())))
+            .collect();
+        // Each has started before the clock does.
+        yield_now();
+        let begin = Instant::now();
+        for fiber in fibers {
+            fiber.join().unwrap();
         }
         begin.elapsed()
     })

@@ -5,16 +5,17 @@ use std::{
     io::{Read, Write},
     net::TcpListener,
     os::fd::{FromRawFd, IntoRawFd},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use may::{
     config,
     coroutine::{self, JoinHandle},
-    sync::mpsc::channel as unbounded,
+    sync::{Semphore, mpsc::channel as unbounded},
 };
 
-use super::{BATCH, BUFFER};
+use super::{BATCH, BLOCKED, BUFFER};
 
 fn go<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     // SAFETY: the bodies here keep nothing in thread-locals across a suspension and fit into the
@@ -36,6 +37,43 @@ pub fn spawn(workers: usize, operations: u64) -> Duration {
             for coroutine in coroutines {
                 coroutine.join().unwrap();
             }
+        }
+        begin.elapsed()
+    })
+}
+
+/// Spawns, blocks, wakes and joins in batches.
+pub fn block(workers: usize, operations: u64) -> Duration {
+    run(workers, move || {
+        let gate = Arc::new(Semphore::new(0));
+        let begin = Instant::now();
+        for _ in 0..operations / BLOCKED {
+            let body = |_| {
+                let gate = gate.clone();
+                go(move || gate.wait())
+            };
+            let coroutines: Vec<_> = (0..BLOCKED).map(body).collect();
+            coroutine::yield_now();
+            (0..BLOCKED).for_each(|_| gate.post());
+            for coroutine in coroutines {
+                coroutine.join().unwrap();
+            }
+        }
+        begin.elapsed()
+    })
+}
+
+/// Coroutines that yield in turn.
+pub fn turns(count: usize, turns: u64) -> Duration {
+    run(1, move || {
+        let rounds = turns / count as u64;
+        let body = move || (0..=rounds).for_each(|_| coroutine::yield_now());
+        let coroutines: Vec<_> = (0..count).map(|_| go(body)).collect();
+        // Each has started before the clock does.
+        coroutine::yield_now();
+        let begin = Instant::now();
+        for coroutine in coroutines {
+            coroutine.join().unwrap();
         }
         begin.elapsed()
     })

@@ -9,6 +9,7 @@ mod epoll;
 mod fibers;
 mod may;
 mod smol;
+mod switches;
 mod tasks;
 mod threads;
 mod tokio;
@@ -21,8 +22,15 @@ pub type Count = fn(workers: usize, operations: u64) -> Duration;
 /// How many tasks are spawned before the first is joined.
 pub const BATCH: u64 = 1000;
 
+/// How many tasks are blocked before the first is woken. Few, so that whoever keeps stacks warm does.
+pub const BLOCKED: u64 = 50;
+
 /// How many bytes an echo server reads at once.
 pub const BUFFER: usize = 4096;
+
+/// Lets so many coroutines have their turn one after another, until there were so many turns; returns
+/// how long those took.
+pub type Turns = fn(coroutines: usize, turns: u64) -> Duration;
 
 /// One way to run concurrent code.
 #[derive(Debug)]
@@ -33,6 +41,10 @@ pub struct Contestant {
     pub workers: usize,
     /// Spawns and joins in batches of [`BATCH`].
     pub spawn: Option<Count>,
+    /// Spawns [`BLOCKED`] tasks that block, wakes them and joins them.
+    pub block: Option<Count>,
+    /// Coroutines in turn, on one thread.
+    pub turns: Option<Turns>,
     /// Two tasks that yield; counts the yields of both.
     pub yields: Option<Count>,
     /// Two tasks, a message there and one back; counts round trips.
@@ -47,6 +59,8 @@ pub const CONTESTANTS: &[Contestant] = &[
         name: "epoll-loop",
         workers: 0,
         spawn: None,
+        block: None,
+        turns: None,
         yields: None,
         channel: None,
         echo: Some(epoll::echo),
@@ -55,6 +69,8 @@ pub const CONTESTANTS: &[Contestant] = &[
         name: "threads",
         workers: 0,
         spawn: Some(threads::spawn),
+        block: None,
+        turns: None,
         yields: Some(threads::yields),
         channel: Some(threads::channel),
         echo: Some(threads::echo),
@@ -63,6 +79,8 @@ pub const CONTESTANTS: &[Contestant] = &[
         name: "tokio-ct",
         workers: 1,
         spawn: Some(tokio::current::spawn),
+        block: Some(tokio::current::block),
+        turns: None,
         yields: Some(tokio::current::yields),
         channel: Some(tokio::current::channel),
         echo: Some(tokio::current::echo),
@@ -71,6 +89,8 @@ pub const CONTESTANTS: &[Contestant] = &[
         name: "tokio-mt1",
         workers: 1,
         spawn: Some(tokio::multi::spawn),
+        block: Some(tokio::multi::block),
+        turns: None,
         yields: Some(tokio::multi::yields),
         channel: Some(tokio::multi::channel),
         echo: Some(tokio::multi::echo),
@@ -79,6 +99,8 @@ pub const CONTESTANTS: &[Contestant] = &[
         name: "tokio-mt2",
         workers: 2,
         spawn: Some(tokio::multi::spawn),
+        block: Some(tokio::multi::block),
+        turns: None,
         yields: None,
         channel: Some(tokio::multi::channel),
         echo: None,
@@ -87,6 +109,8 @@ pub const CONTESTANTS: &[Contestant] = &[
         name: "smol-1",
         workers: 1,
         spawn: Some(smol::spawn),
+        block: Some(smol::block),
+        turns: None,
         yields: Some(smol::yields),
         channel: Some(smol::channel),
         echo: Some(smol::echo),
@@ -95,6 +119,8 @@ pub const CONTESTANTS: &[Contestant] = &[
         name: "smol-2",
         workers: 2,
         spawn: Some(smol::spawn),
+        block: Some(smol::block),
+        turns: None,
         yields: None,
         channel: Some(smol::channel),
         echo: None,
@@ -103,6 +129,8 @@ pub const CONTESTANTS: &[Contestant] = &[
         name: "may-1",
         workers: 1,
         spawn: Some(may::spawn),
+        block: Some(may::block),
+        turns: Some(may::turns),
         yields: Some(may::yields),
         channel: Some(may::channel),
         echo: Some(may::echo),
@@ -111,6 +139,8 @@ pub const CONTESTANTS: &[Contestant] = &[
         name: "may-2",
         workers: 2,
         spawn: Some(may::spawn),
+        block: Some(may::block),
+        turns: None,
         yields: None,
         channel: Some(may::channel),
         echo: None,
@@ -119,6 +149,8 @@ pub const CONTESTANTS: &[Contestant] = &[
         name: "tasks-1",
         workers: 1,
         spawn: Some(tasks::spawn),
+        block: Some(tasks::block),
+        turns: None,
         yields: Some(tasks::yields),
         channel: Some(tasks::channel),
         echo: Some(tasks::echo),
@@ -127,6 +159,8 @@ pub const CONTESTANTS: &[Contestant] = &[
         name: "tasks-2",
         workers: 2,
         spawn: Some(tasks::spawn),
+        block: Some(tasks::block),
+        turns: None,
         yields: None,
         channel: Some(tasks::channel),
         echo: None,
@@ -135,6 +169,8 @@ pub const CONTESTANTS: &[Contestant] = &[
         name: "fibers-1",
         workers: 1,
         spawn: Some(fibers::spawn),
+        block: Some(fibers::block),
+        turns: Some(fibers::turns),
         yields: Some(fibers::yields),
         channel: Some(fibers::channel),
         echo: Some(fibers::echo),
@@ -143,8 +179,40 @@ pub const CONTESTANTS: &[Contestant] = &[
         name: "fibers-2",
         workers: 2,
         spawn: Some(fibers::spawn),
+        block: Some(fibers::block),
+        turns: None,
         yields: None,
         channel: Some(fibers::channel),
+        echo: None,
+    },
+    Contestant {
+        name: "bare-switch",
+        workers: 0,
+        spawn: None,
+        block: None,
+        turns: Some(switches::bare::turns),
+        yields: None,
+        channel: None,
+        echo: None,
+    },
+    Contestant {
+        name: "corosensei",
+        workers: 0,
+        spawn: None,
+        block: None,
+        turns: Some(switches::corosensei::turns),
+        yields: None,
+        channel: None,
+        echo: None,
+    },
+    Contestant {
+        name: "coroutines",
+        workers: 0,
+        spawn: None,
+        block: None,
+        turns: Some(switches::coroutines::turns),
+        yields: None,
+        channel: None,
         echo: None,
     },
 ];

@@ -12,9 +12,10 @@ use smol::{
     channel::bounded,
     future::{self, yield_now},
     io::{AsyncReadExt, AsyncWriteExt},
+    lock::Semaphore,
 };
 
-use super::{BATCH, BUFFER};
+use super::{BATCH, BLOCKED, BUFFER};
 
 /// Runs what `work` returns in a task; the other workers end with it.
 fn run<T, F>(workers: usize, work: impl FnOnce(Arc<Executor<'static>>) -> F) -> T
@@ -42,6 +43,27 @@ pub fn spawn(workers: usize, operations: u64) -> Duration {
         for _ in 0..operations / BATCH {
             let tasks: Vec<_> =
                 (0..BATCH).map(|number| executor.spawn(async move { number })).collect();
+            for task in tasks {
+                task.await;
+            }
+        }
+        begin.elapsed()
+    })
+}
+
+/// Spawns, blocks, wakes and joins in batches.
+pub fn block(workers: usize, operations: u64) -> Duration {
+    run(workers, move |executor| async move {
+        let gate = Arc::new(Semaphore::new(0));
+        let begin = Instant::now();
+        for _ in 0..operations / BLOCKED {
+            let body = |_| {
+                let gate = gate.clone();
+                executor.spawn(async move { gate.acquire_arc().await.forget() })
+            };
+            let tasks: Vec<_> = (0..BLOCKED).map(body).collect();
+            yield_now().await;
+            gate.add_permits(BLOCKED as usize);
             for task in tasks {
                 task.await;
             }

@@ -2,17 +2,18 @@
 
 use std::{
     net::TcpListener,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bifilar::{
     Builder,
-    sync::channel::bounded,
+    sync::{Semaphore, channel::bounded},
     task::{self, yield_now},
 };
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{BATCH, BUFFER};
+use super::{BATCH, BLOCKED, BUFFER};
 
 /// Spawns and joins in batches.
 pub fn spawn(workers: usize, operations: u64) -> Duration {
@@ -21,6 +22,27 @@ pub fn spawn(workers: usize, operations: u64) -> Duration {
         for _ in 0..operations / BATCH {
             let tasks: Vec<_> =
                 (0..BATCH).map(|number| task::spawn(async move { number })).collect();
+            for task in tasks {
+                task.await.unwrap();
+            }
+        }
+        begin.elapsed()
+    })
+}
+
+/// Spawns, blocks, wakes and joins in batches.
+pub fn block(workers: usize, operations: u64) -> Duration {
+    Builder::new().workers(workers).block_on(async {
+        let gate = Arc::new(Semaphore::new(0));
+        let begin = Instant::now();
+        for _ in 0..operations / BLOCKED {
+            let body = |_| {
+                let gate = gate.clone();
+                task::spawn(async move { gate.acquire().await.unwrap().forget() })
+            };
+            let tasks: Vec<_> = (0..BLOCKED).map(body).collect();
+            yield_now().await;
+            gate.add_permits(BLOCKED as usize);
             for task in tasks {
                 task.await.unwrap();
             }

@@ -3,17 +3,18 @@
 
 use std::{
     net::TcpListener,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     runtime::Builder,
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
     task,
 };
 
-use super::{BATCH, BUFFER};
+use super::{BATCH, BLOCKED, BUFFER};
 
 /// The current-thread runtime.
 pub mod current {
@@ -26,6 +27,11 @@ pub mod current {
     /// Spawns and joins in batches.
     pub fn spawn(_workers: usize, operations: u64) -> Duration {
         run(super::spawn(operations))
+    }
+
+    /// Spawns, blocks, wakes and joins in batches.
+    pub fn block(_workers: usize, operations: u64) -> Duration {
+        run(super::block(operations))
     }
 
     /// Two tasks that yield.
@@ -59,6 +65,11 @@ pub mod multi {
         run(workers, super::spawn(operations))
     }
 
+    /// Spawns, blocks, wakes and joins in batches.
+    pub fn block(workers: usize, operations: u64) -> Duration {
+        run(workers, super::block(operations))
+    }
+
     /// Two tasks that yield.
     pub fn yields(workers: usize, operations: u64) -> Duration {
         run(workers, super::yields(operations))
@@ -79,6 +90,24 @@ async fn spawn(operations: u64) -> Duration {
     let begin = Instant::now();
     for _ in 0..operations / BATCH {
         let tasks: Vec<_> = (0..BATCH).map(|number| task::spawn(async move { number })).collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    }
+    begin.elapsed()
+}
+
+async fn block(operations: u64) -> Duration {
+    let gate = Arc::new(Semaphore::new(0));
+    let begin = Instant::now();
+    for _ in 0..operations / BLOCKED {
+        let body = |_| {
+            let gate = gate.clone();
+            task::spawn(async move { gate.acquire().await.unwrap().forget() })
+        };
+        let tasks: Vec<_> = (0..BLOCKED).map(body).collect();
+        task::yield_now().await;
+        gate.add_permits(BLOCKED as usize);
         for task in tasks {
             task.await.unwrap();
         }

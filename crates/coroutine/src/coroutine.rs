@@ -27,7 +27,8 @@ use core::{
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::{
-    arch::{self, Suspended},
+    arch::Suspended,
+    sanitizer,
     stack::{self, DEFAULT_SIZE, Stack},
     suspender::{Outcome, Phase, Suspender, receive},
 };
@@ -352,8 +353,9 @@ where
     // SAFETY: the stack below `top` is unused, and is large enough for `entry`: what the body
     // needs beyond that is guarded by the guard page. Whoever gets the link keeps the stack. The
     // argument is what `entry` asks for, as soon as it is written.
-    let fresh =
-        unsafe { arch::prepare(top, entry::<Body, Input, Yield, Return>, top.as_ptr().cast()) };
+    let fresh = unsafe {
+        sanitizer::prepare(top, entry::<Body, Input, Yield, Return>, top.as_ptr().cast())
+    };
     let top = top.cast::<Top<Body, Input, Yield>>();
     // SAFETY: there is room for it and it is aligned, see above; nothing else is there.
     unsafe { top.write(Top { body: ManuallyDrop::new(body), suspender: Suspender::new() }) };

@@ -27,10 +27,11 @@
 //! | [`Suspender`] | the link between a coroutine and whoever resumes it |
 //! | [`stack`] | where the memory comes from: slabs, guards, size classes |
 //! | [`raw`] | switches between any two stacks, for schedulers; all `unsafe` |
+//! | `sanitizer` | tells sanitizers of switches; in other builds it is `arch` itself |
 //! | `arch` | one file for each instruction set |
 //!
-//! Each imports only what stands below it; `stack` and `raw` don't know each other. What this crate deliberately doesn't hold: scheduling,
-//! wake-ups, I/O, and movement of a started coroutine to another thread.
+//! Each imports only what stands below it; `stack` and `raw` don't know each other. What this crate
+//! deliberately doesn't hold: scheduling, wake-ups, I/O, and movement of a started coroutine to another thread.
 
 /// The example of the README runs too.
 #[cfg(doctest)]
@@ -41,6 +42,7 @@ mod arch;
 mod coroutine;
 mod generator;
 pub mod raw;
+mod sanitizer;
 pub mod stack;
 mod suspender;
 

@@ -68,14 +68,14 @@
 //!
 //! It passes no values (put them where both sides find them), knows no parents, does not run
 //! destructors, and does not watch for overflow (the guard page of [`Stack`](crate::stack::Stack)
-//! does). Sanitizers are not told of switches, and shadow stacks (CET) are not supported.
+//! does). Shadow stacks (CET, GCS) are not supported.
 
 use core::{
     mem::transmute,
     ptr::{self, NonNull},
 };
 
-use crate::arch;
+use crate::{arch, sanitizer};
 
 pub use crate::arch::Suspended;
 
@@ -102,7 +102,7 @@ pub unsafe fn prepare(top: NonNull<u8>, entry: Entry, arg: *mut ()) -> Suspended
     // the register of a second argument; a C function of one argument ignores that register.
     let entry = unsafe { transmute::<Entry, arch::Entry>(entry) };
     // SAFETY: the caller's promises are the same.
-    unsafe { arch::prepare(top, entry, arg) }
+    unsafe { sanitizer::prepare(top, entry, arg) }
 }
 
 /// Suspends the running execution into `*save` and continues `to`. Returns when someone continues
@@ -121,7 +121,7 @@ pub unsafe fn prepare(top: NonNull<u8>, entry: Entry, arg: *mut ()) -> Suspended
 #[inline(always)]
 pub unsafe fn switch(save: *mut Suspended, to: Suspended) {
     // SAFETY: the caller's promises are the same.
-    unsafe { arch::switch(save, to, ptr::null()) };
+    unsafe { sanitizer::switch(save, to, ptr::null()) };
 }
 
 /// Leaves the running execution for ever and continues `to`.
@@ -137,5 +137,5 @@ pub unsafe fn switch(save: *mut Suspended, to: Suspended) {
 #[inline(always)]
 pub unsafe fn exit_to(to: Suspended) -> ! {
     // SAFETY: the caller's promises are the same.
-    unsafe { arch::exit_to(to, ptr::null()) }
+    unsafe { sanitizer::exit_to(to, ptr::null()) }
 }

@@ -40,6 +40,8 @@
 use core::ptr::NonNull;
 use std::io;
 
+use crate::sanitizer;
+
 mod guard;
 mod overflow;
 mod pool;
@@ -294,6 +296,7 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
+        sanitizer::given_back(self);
         self.slot.slab.pool.give_back(self.slot);
     }
 }

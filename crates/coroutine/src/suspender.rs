@@ -29,7 +29,10 @@
 use core::{any::Any, cell::Cell, marker::PhantomData, mem::ManuallyDrop, ptr};
 use std::{panic::resume_unwind, thread};
 
-use crate::arch::{self, Arrival, Suspended};
+use crate::{
+    arch::{Arrival, Suspended},
+    sanitizer,
+};
 
 /// Suspends the coroutine that it was given to: the body of every
 /// [`Coroutine`](crate::Coroutine) gets a reference to one.
@@ -143,7 +146,7 @@ impl<Input, Yield> Suspender<Input, Yield> {
         // The word that said where the resumer is may be overwritten: it is set again before this
         // returns.
         let arrival = unsafe {
-            arch::switch(self.resumer_place(), self.resumer(), (&raw const value).cast())
+            sanitizer::switch(self.resumer_place(), self.resumer(), (&raw const value).cast())
         };
         // SAFETY: a resumer sends an input or null, and gave up the input.
         match unsafe { receive(arrival.message) } {
@@ -160,7 +163,7 @@ impl<Input, Yield> Suspender<Input, Yield> {
     #[inline(always)]
     pub(crate) unsafe fn resume(&self, at: Suspended, message: *const ()) -> Arrival {
         // SAFETY: suspended as the caller says; it finds us in the place it looks into.
-        unsafe { arch::switch(self.resumer_place(), at, message) }
+        unsafe { sanitizer::switch(self.resumer_place(), at, message) }
     }
 
     /// Where this side is suspended, for the coroutine that runs.
@@ -205,7 +208,7 @@ impl<Input, Yield> Suspender<Input, Yield> {
         let outcome = ManuallyDrop::new(outcome);
         // SAFETY: the coroutine runs, so its resumer is suspended. `outcome` stays where it is until
         // the resumer has moved it out, for the resumer still owns the stack.
-        unsafe { arch::exit_to(self.resumer(), (&raw const outcome).cast()) }
+        unsafe { sanitizer::exit_to(self.resumer(), (&raw const outcome).cast()) }
     }
 
     /// Unwinds this stack because its coroutine is being dropped.

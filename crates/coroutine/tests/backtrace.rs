@@ -4,8 +4,10 @@ mod child;
 
 use std::{
     backtrace::Backtrace,
+    env,
+    io::Write,
     panic::{AssertUnwindSafe, catch_unwind},
-    process::exit,
+    process::{Command, exit},
 };
 
 use bifilar_coroutine::{Coroutine, CoroutineState::*};
@@ -35,6 +37,8 @@ fn a_capture_ends_at_the_base() {
         assert!(trace.contains("recognisable_inner"), "{trace}");
         assert!(trace.contains("coroutine::entry"), "{trace}");
         assert!(!trace.contains("recognisable_outer"), "{trace}");
+        let last = trace.lines().rfind(|line| !line.trim_start().starts_with("at ")).unwrap();
+        assert!(last.contains("::base"), "{trace}");
         // A backtrace that has run astray goes on and on.
         assert!(trace.lines().count() < 100, "{trace}");
     }
@@ -49,6 +53,10 @@ fn a_panic_with_a_full_backtrace() {
             assert_eq!(output.status.code(), Some(77), "{error}");
             assert!(error.contains("the message"), "{error}");
             assert!(error.contains("coroutine::entry"), "{error}");
+            assert!(error.contains("::base"), "{error}");
+            // What stands on the thread's own stack.
+            assert!(!error.contains("Coroutine<"), "{error}");
+            assert!(!error.contains("test::run_test"), "{error}");
         }
         Side::Child(case) => {
             assert_eq!(case, "full");
@@ -59,4 +67,45 @@ fn a_panic_with_a_full_backtrace() {
             exit(77);
         }
     }
+}
+
+#[inline(never)]
+fn stop_here() {
+    // SAFETY: stops under the debugger.
+    unsafe { libc::raise(libc::SIGTRAP) };
+}
+
+#[test]
+fn gdb_ends_at_the_base() {
+    const TEST: &str = "gdb_ends_at_the_base";
+    if let Side::Child(_) = child::side() {
+        recognisable_outer(&mut Coroutine::new(|suspender, ()| {
+            stop_here();
+            suspender.suspend(String::new());
+        }));
+        return;
+    }
+    let here = env::var(child::RUNNER).is_err()
+        && Command::new("gdb").arg("--version").output().is_ok_and(|gdb| gdb.status.success());
+    if !here {
+        // Past the test harness, which would swallow it.
+        let _ = writeln!(std::io::stderr(), "SKIPPED {TEST}: there is no gdb for this processor");
+        return;
+    }
+    let output = Command::new("gdb")
+        .args(["-nx", "-batch", "-ex", "set debuginfod enabled off", "-ex", "run", "-ex", "bt"])
+        .arg("--args")
+        .arg(env::current_exe().unwrap())
+        .args([TEST, "--exact", "--nocapture", "--test-threads=1"])
+        .env(child::VARIABLE, "stop")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let all = format!("{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    let frames: Vec<&str> = text.lines().filter(|line| line.starts_with('#')).collect();
+    assert!(frames.iter().any(|frame| frame.contains("stop_here")), "{all}");
+    assert!(!text.contains("recognisable_outer"), "{all}");
+    assert!(frames.last().is_some_and(|frame| frame.contains("::base")), "{all}");
+    // What it says when frames repeat, or lead nowhere.
+    assert!(!all.contains("Backtrace stopped"), "{all}");
 }

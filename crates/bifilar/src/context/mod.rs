@@ -7,6 +7,7 @@
 //! | `task` | the scheduler around a poll; saved over suspensions | the task being polled |
 //! | `runtime` | `Handle::enter` and threads of the blocking pool; saved | the runtime for code outside of workers |
 //! | `reactor` | the scheduler with `worker`, and `Handle::enter` | where sockets and timers are registered |
+//! | `time_ms` | the worker, when it looks at its event queue | roughly the time, for reports |
 //! | `lot` | each race; the scheduler, if it simulates | with which branch a race begins |
 //! | `locals` | binding a task-local, the scheduler around a poll; saved | what is bound: [`local`] |
 //! | `waiting` | leaves that aren't ready | what the running code will wait for: [`waiting`] |
@@ -23,7 +24,7 @@ pub(crate) use local::{Bindings, Bound, bindings};
 pub use local::{BoundFuture, Local};
 pub(crate) use region::{Interruption, RegionUnwind, Regions, shielded, until};
 
-use crate::cell::TaskRef;
+use crate::cell::{Id, TaskRef};
 use std::{
     cell::Cell,
     ptr,
@@ -71,6 +72,7 @@ pub(crate) struct Context {
     pub waiting: Cell<Waiting>,
     pub budget: Cell<u32>,
     pub lot: Cell<u32>,
+    pub time_ms: Cell<u32>,
 }
 
 thread_local! {
@@ -85,6 +87,7 @@ thread_local! {
             waiting: Cell::new(Waiting::UNKNOWN),
             budget: Cell::new(BUDGET),
             lot: Cell::new(1),
+            time_ms: Cell::new(0),
         }
     };
 }
@@ -101,6 +104,14 @@ pub(crate) struct Saved {
     task: Option<TaskRef>,
     runtime: *const (),
     locals: Bindings,
+}
+
+impl Saved {
+    /// The number of the task that is put away.
+    pub fn task_id(&self) -> Option<Id> {
+        // SAFETY: its poll is only suspended, so it is alive.
+        Some(unsafe { self.task?.as_ref() }.meta.id)
+    }
 }
 
 impl Context {

@@ -13,11 +13,13 @@
 use super::with;
 use std::{
     fmt,
+    net::SocketAddr,
+    os::fd::{BorrowedFd, RawFd},
     panic::Location,
     ptr,
-    sync::atomic::{AtomicPtr, AtomicU64, Ordering},
+    sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
     task::Poll,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// What something waits for.
@@ -77,6 +79,32 @@ const KINDS: [Option<What>; 19] = {
     kinds
 };
 
+impl What {
+    /// In a word or two, for recordings.
+    pub fn word(self) -> &'static str {
+        match self {
+            What::Unknown => "",
+            What::Sleep => "sleep",
+            What::Readable => "readable",
+            What::Writable => "writable",
+            What::Join => "join",
+            What::Mutex => "mutex",
+            What::Read => "read lock",
+            What::Write => "write lock",
+            What::Semaphore => "semaphore",
+            What::Send => "send",
+            What::Receive => "receive",
+            What::Oneshot => "oneshot",
+            What::Broadcast => "broadcast",
+            What::Watch => "watch",
+            What::Notify => "notify",
+            What::Barrier => "barrier",
+            What::OnceCell => "once cell",
+            What::Cancelled => "cancelled",
+        }
+    }
+}
+
 impl Waiting {
     pub const UNKNOWN: Waiting = Waiting::on(What::Unknown, 0);
 
@@ -107,6 +135,34 @@ impl Waiting {
 fn epoch() -> Instant {
     static EPOCH: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
     *EPOCH.get_or_init(Instant::now)
+}
+
+impl Waiting {
+    /// As text, with what can be looked up: names of tasks by `name`, and addresses of sockets.
+    pub fn in_words<'a>(&self, name: impl Fn(u64) -> Option<&'a str>) -> String {
+        let mut text = self.to_string();
+        if let Some(name) = self.task().and_then(name) {
+            text += &format!(" '{name}'");
+        }
+        if let What::Readable | What::Writable = self.what
+            && let Some(addresses) = addresses(self.detail)
+        {
+            text += &format!(" ({addresses})");
+        }
+        text
+    }
+}
+
+/// Both ends of a socket. The descriptor may have been closed since, and belong to something else:
+/// then that is what is told.
+fn addresses(descriptor: u64) -> Option<String> {
+    // SAFETY: only asked for its addresses; whatever it is by now, that changes nothing.
+    let socket = unsafe { BorrowedFd::borrow_raw(RawFd::try_from(descriptor).ok()?) };
+    let here = SocketAddr::try_from(rustix::net::getsockname(socket).ok()?).ok()?;
+    match rustix::net::getpeername(socket).ok().flatten().map(SocketAddr::try_from) {
+        Some(Ok(there)) => Some(format!("{here} → {there}")),
+        _ => Some(here.to_string()),
+    }
 }
 
 impl fmt::Display for Waiting {
@@ -186,13 +242,19 @@ pub(crate) struct Noted {
     /// The kind in the low byte, the detail above it.
     what: AtomicU64,
     place: AtomicPtr<Location<'static>>,
+    /// Since when, in milliseconds on the clock of [`set_time`].
+    since_ms: AtomicU32,
 }
 
 const MOST: u64 = u64::MAX >> 8;
 
 impl Noted {
     pub const fn new() -> Self {
-        Noted { what: AtomicU64::new(0), place: AtomicPtr::new(ptr::null_mut()) }
+        Noted {
+            what: AtomicU64::new(0),
+            place: AtomicPtr::new(ptr::null_mut()),
+            since_ms: AtomicU32::new(0),
+        }
     }
 
     /// Keeps what the code on this thread has noted since [`forget`].
@@ -202,12 +264,26 @@ impl Noted {
         self.what.store(detail.min(MOST) << 8 | what as u64, Ordering::Relaxed);
         let place = place.map_or(ptr::null_mut(), |place| ptr::from_ref(place).cast_mut());
         self.place.store(place, Ordering::Relaxed);
+        self.stamp();
+    }
+
+    #[inline]
+    fn stamp(&self) {
+        self.since_ms.store(with(|context| context.time_ms.get()), Ordering::Relaxed);
+    }
+
+    /// For how long this has been so, as exactly as the worker knows the time: it looks at the clock
+    /// whenever it looks at its event queue.
+    pub fn duration(&self) -> Duration {
+        let since = self.since_ms.load(Ordering::Relaxed);
+        Duration::from_millis(u64::from(time_ms().wrapping_sub(since)))
     }
 
     /// Nothing: the task runs.
     #[inline]
     pub fn clear(&self) {
         self.what.store(0, Ordering::Relaxed);
+        self.stamp();
     }
 
     pub fn get(&self) -> Option<Waiting> {
@@ -217,6 +293,16 @@ impl Noted {
         let place = unsafe { self.place.load(Ordering::Relaxed).as_ref() };
         Some(Waiting { what, detail: word >> 8, place })
     }
+}
+
+/// Milliseconds since an arbitrary time, never 0 twice within 49 days.
+fn time_ms() -> u32 {
+    epoch().elapsed().as_millis() as u32
+}
+
+/// For a worker, now and then: what time it is.
+pub(crate) fn set_time() {
+    with(|context| context.time_ms.set(time_ms()));
 }
 
 /// Before a poll: nothing is known to be waited for.

@@ -4,7 +4,7 @@
 //! its tasks and suspended stacks stand still.
 
 use super::{Birth, Shared, stack::StackHeader, switching::run_on_stacks, worker::Worker};
-use crate::{context, primitives::Ordering, reactor, wait::Wait};
+use crate::{context, primitives::Ordering, reactor, record, wait::Wait};
 use bifilar_coroutine::stack;
 use std::{
     future::Future,
@@ -116,16 +116,22 @@ impl Driver {
     fn enter(&self) -> Entered {
         stack::prepare_thread();
         let reactor = self.shared().remotes[self.index()].reactor.clone();
+        self.shared().remotes[self.index()].questions.open();
         let worker = context::with(|context| context.worker.replace(self.address()));
         self.worker.outer.set(worker.cast());
         if let Some(seed) = self.shared().config.seed {
             context::with(|context| context.lot.set(seed as u32 | 1));
         }
+        let name = || format!("worker {}", self.index());
+        let record = record::enter(self.shared().record.as_ref(), name);
         context::with(|context| Entered {
             worker,
             stack: context.stack.take(),
             saved: Some(context.save()),
+            shared: self.shared().clone(),
+            index: self.index(),
             _reactor: reactor::enter(reactor),
+            _record: record,
         })
     }
 
@@ -155,11 +161,15 @@ struct Entered {
     worker: *const (),
     stack: Option<&'static dyn context::Suspend>,
     saved: Option<context::Saved>,
+    shared: Arc<Shared>,
+    index: usize,
     _reactor: reactor::Entered,
+    _record: record::Entered,
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
+        self.shared.remotes[self.index].questions.close();
         context::with(|context| {
             context.worker.set(self.worker);
             context.stack.set(self.stack);

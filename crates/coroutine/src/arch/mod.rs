@@ -1,5 +1,6 @@
-//! The door between this crate and the instruction set: the only place that asks which processor
-//! it is built for.
+//! The door between this crate and the instruction set: the only place in the sources that asks
+//! which processor they are compiled for. (`build.rs` asks first, so that a target without a file
+//! here is refused in one line.)
 //!
 //! Every file beside this one holds the same items in the same order, so that two of them can be
 //! laid side by side:
@@ -76,13 +77,12 @@ pub(crate) struct Arrival {
     pub from: Option<Suspended>,
 }
 
-#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
-compile_error!(
-    "bifilar-coroutine switches stacks on x86_64 Linux; a port to another instruction set is one \
-     more file in src/arch"
-);
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use aarch64::{exit_to, prepare, stack_pointer, switch};
 
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[cfg(target_arch = "x86_64")]
 mod x86_64;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64::{exit_to, prepare, stack_pointer, switch};

@@ -69,8 +69,8 @@ pub enum GuardKind {
 
 /// Says how guards are made here. Asks the kernel once.
 ///
-/// [`GuardKind::Mprotect`] means that the kernel is older than 6.13, or a sandbox hides the call,
-/// or the process has locked its memory. The number of stacks is then limited by
+/// [`GuardKind::Mprotect`] means that the kernel is older than 6.13, or a sandbox or an emulator
+/// hides the call, or the process has locked its memory. The number of stacks is then limited by
 /// `vm.max_map_count`, at two mappings each.
 ///
 /// ```
@@ -135,9 +135,47 @@ fn light_guard_works() -> bool {
     if page == libc::MAP_FAILED {
         return false;
     }
+    // An emulator may take any advice for granted and ignore it (QEMU does), so look at the page.
     // SAFETY: the page is ours and empty.
-    let works = unsafe { libc::madvise(page, length, MADV_GUARD_INSTALL) } == 0;
+    let works = unsafe { libc::madvise(page, length, MADV_GUARD_INSTALL) } == 0
+        && is_inaccessible(page.cast());
     // SAFETY: nothing refers to the page.
     unsafe { libc::munmap(page, length) };
     works
+}
+
+/// Whether the kernel, which gives an error where we would get a signal, can't read at `address`.
+fn is_inaccessible(address: *const u8) -> bool {
+    let mut ends = [-1; 2];
+    // SAFETY: writes two descriptors into an array of two.
+    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
+        return false;
+    }
+    // SAFETY: the kernel checks the address; one byte finds room in an empty pipe.
+    let written = unsafe { libc::write(ends[1], address.cast(), 1) };
+    let inaccessible =
+        written == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT);
+    for end in ends {
+        // SAFETY: a descriptor from above that nobody else knows.
+        unsafe { libc::close(end) };
+    }
+    inaccessible
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_is_asked_whether_a_page_can_be_read() {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        for (protection, expected) in [(libc::PROT_READ, false), (libc::PROT_NONE, true)] {
+            // SAFETY: a fresh mapping at an address of the kernel's choice.
+            let page = unsafe { libc::mmap(null_mut(), page_size(), protection, flags, -1, 0) };
+            assert_ne!(page, libc::MAP_FAILED);
+            assert_eq!(is_inaccessible(page.cast()), expected);
+            // SAFETY: nothing refers to the page.
+            unsafe { libc::munmap(page, page_size()) };
+        }
+    }
 }

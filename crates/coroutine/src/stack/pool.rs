@@ -29,6 +29,7 @@ use super::{
     GuardKind, Slot, Stack, guard, guard_kind, round_up,
     slab::{LARGEST_SLAB, Slab},
 };
+use crate::sanitizer;
 
 /// 16 KiB: a guard, a topmost page, and something between them.
 pub(super) const MIN_BITS: u32 = 14;
@@ -138,7 +139,7 @@ impl Pool {
     /// As there.
     pub fn take(&'static self, size: usize) -> io::Result<Stack> {
         let bits = round_up(size)?.ilog2();
-        self.class(bits).take(bits, self)
+        self.class(bits).take(bits, self).inspect(sanitizer::taken)
     }
 
     /// Counts the stacks of all sizes. Cheap; while other threads take and drop stacks, the numbers

@@ -1,12 +1,10 @@
 //! What a function had in registers before a switch, it has after it; stacks are aligned.
 
-#![cfg(target_arch = "x86_64")]
+#[cfg_attr(target_arch = "aarch64", path = "aarch64.rs")]
+#[cfg_attr(target_arch = "x86_64", path = "x86_64.rs")]
+mod processor;
 
-use std::{
-    arch::{asm, x86_64::*},
-    hint::black_box,
-    ptr,
-};
+use std::hint::black_box;
 
 use bifilar_coroutine::{
     Coroutine,
@@ -64,73 +62,65 @@ fn many_coroutines_keep_their_registers() {
     assert_eq!(results, expected);
 }
 
-/// Bounces back to `main`, with every register changed that a function may change.
-struct Trash {
+/// The test, and an execution that overwrites registers: where each is suspended.
+struct Pair {
     main: Option<Suspended>,
     other: Option<Suspended>,
-}
-
-unsafe extern "C" fn trash(arg: *mut ()) -> ! {
-    let pair = arg.cast::<Trash>();
-    loop {
-        // SAFETY: overwrites registers and says so; rbx and rbp are put back, as they must be
-        // between two statements. The switch is given what the test prepared.
-        unsafe {
-            asm!(
-                "mov r12, -1", "mov r13, -1", "mov r14, -1", "mov r15, -1",
-                "pcmpeqd xmm0, xmm0", "pcmpeqd xmm7, xmm7", "pcmpeqd xmm15, xmm15",
-                out("r12") _, out("r13") _, out("r14") _, out("r15") _,
-                out("xmm0") _, out("xmm7") _, out("xmm15") _,
-            );
-            asm!(
-                "push rbx", "push rbp", "mov rbx, -1", "mov rbp, -1",
-                // A switch by hand, so that the other side finds rbx and rbp overwritten.
-                "lea rax, [rip + 2f]", "push rax", "mov [rdi], rsp",
-                "lea rsp, [rsi + 8]", "jmp [rsi]",
-                "2:", "pop rbp", "pop rbx",
-                in("rdi") &raw mut (*pair).other,
-                in("rsi") (*pair).main.unwrap().as_ptr(),
-                lateout("r12") _, lateout("r13") _, lateout("r14") _, lateout("r15") _,
-                clobber_abi("sysv64"),
-            );
-        }
-    }
 }
 
 #[test]
 fn registers_the_other_side_overwrites_come_back() {
     let stack = Stack::new(64 * 1024).unwrap();
-    let mut pair = Trash { main: None, other: None };
+    let mut pair = Pair { main: None, other: None };
     let pair = &raw mut pair;
-    // SAFETY: the stack is alive throughout; `trash` is abandoned with nothing to be dropped.
-    unsafe { (*pair).other = Some(raw::prepare(stack.top(), trash, pair.cast())) };
+    // SAFETY: the stack is alive throughout; `overwrite` is abandoned with nothing to be dropped.
+    unsafe {
+        (*pair).other = Some(raw::prepare(stack.top(), processor::overwrite, pair.cast()));
+    }
     for round in 0..1000u64 {
         let before: [u64; 16] = std::array::from_fn(|n| black_box(round * 16 + n as u64));
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = before;
-        let float = black_box(round as f64);
-        // SAFETY: `other` is suspended, and `main` is what `trash` continues.
+        let floats: [f64; 12] = std::array::from_fn(|n| black_box((round * 12) as f64 + n as f64));
+        let [q, r, s, t, u, v, w, x, y, z, aa, bb] = floats;
+        // SAFETY: `other` is suspended, and `main` is what `overwrite` continues.
         unsafe { raw::switch((&raw mut (*pair).main).cast(), (*pair).other.unwrap()) };
         assert_eq!([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p], before);
-        assert_eq!(float, round as f64);
+        assert_eq!([q, r, s, t, u, v, w, x, y, z, aa, bb], floats);
+    }
+}
+
+/// The compiler may have nothing in some of them, so each is filled by hand.
+#[test]
+fn every_register_that_a_call_keeps_survives_a_switch() {
+    unsafe extern "C" fn switch(pair: *mut Pair) {
+        // SAFETY: as above.
+        unsafe { raw::switch((&raw mut (*pair).main).cast(), (*pair).other.unwrap()) };
+    }
+    let stack = Stack::new(64 * 1024).unwrap();
+    let mut pair = Pair { main: None, other: None };
+    let pair = &raw mut pair;
+    // SAFETY: the stack is alive throughout; `overwrite` is abandoned with nothing to be dropped.
+    unsafe {
+        (*pair).other = Some(raw::prepare(stack.top(), processor::overwrite, pair.cast()));
+    }
+    for _ in 0..3 {
+        assert!(processor::call_keeps_registers(switch, pair));
     }
 }
 
 #[test]
 fn stacks_are_aligned_where_calls_demand_it() {
+    #[repr(align(16))]
+    struct Place([u8; 16]);
+
     #[inline(never)]
     fn aligned_store() -> usize {
-        // An aligned store faults if the compiler was misled about the stack.
-        let mut place = [0u8; 16];
-        // SAFETY: the place is checked to be aligned by the type.
-        #[repr(align(16))]
-        struct Place([u8; 16]);
-        let mut aligned = Place([0; 16]);
-        // SAFETY: `aligned` is 16 bytes at an aligned address.
-        unsafe { _mm_store_si128(aligned.0.as_mut_ptr().cast(), _mm_set1_epi8(7)) };
-        place.copy_from_slice(&aligned.0);
-        black_box(&mut aligned);
-        assert_eq!(place, [7; 16]);
-        ptr::from_ref(&aligned).addr() % 16
+        let mut place = Place([0; 16]);
+        // What the compiler doesn't know it can't assume to be aligned.
+        let address = black_box(&raw mut place.0);
+        processor::store_aligned(address);
+        assert_eq!(black_box(&place).0, [7; 16]);
+        address.addr() % 16
     }
     // All colours, hence many stacks at once.
     let mut coroutines: Vec<Coroutine<(), usize, ()>> = (0..64)
@@ -151,13 +141,10 @@ fn stacks_are_aligned_where_calls_demand_it() {
 #[test]
 fn entries_find_an_aligned_stack_pointer() {
     unsafe extern "C" fn entry(arg: *mut ()) -> ! {
-        let rsp: usize;
-        // SAFETY: reads a register.
-        unsafe { asm!("mov {}, rsp", out(reg) rsp) };
         let report = arg.cast::<(Option<Suspended>, usize)>();
         // SAFETY: the test keeps this alive, and its side is suspended.
         unsafe {
-            (*report).1 = rsp;
+            (*report).1 = processor::stack_pointer();
             raw::exit_to((*report).0.unwrap())
         }
     }
