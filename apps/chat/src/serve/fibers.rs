@@ -14,14 +14,13 @@ use bifilar::{
     net::{TcpListener, TcpStream},
     sync::channel::{self, Sender},
     time::timeout,
-    until,
 };
 
 use super::{
     Hall, Options,
     accept::AcceptErrors,
     farewell,
-    session::{Socket, split},
+    session::{Interrupted, Socket, split},
     sessions::CLOSE_GRACE,
 };
 
@@ -52,9 +51,8 @@ fn start(
 ) -> io::Result<()> {
     super::prepare(&stream);
     let (mut reader, writer) = split(hall, stream);
-    let closing = hall.closing.clone();
     let read = move || {
-        if until(closing.cancelled(), || reader.run()).is_err() {
+        if let Err(Interrupted) = reader.run() {
             reader.drain();
             drop(asking);
             reader.linger();
