@@ -41,6 +41,7 @@
 //! | end early | [`time::with_deadline`], [`until`], [`sync::CancelToken`], [`JoinHandle::cancel`]; not: [`shield`] |
 //! | talk | [`net`], [`sync`], [`time`] |
 //! | call what blocks for real | [`unblock`] |
+//! | see what ran when | [`Builder::record`], [`recording`], [`timeline`] |
 //!
 //! # Coming from async-std
 //!
@@ -97,6 +98,7 @@ mod primitives;
 pub mod race;
 mod reactor;
 mod record;
+pub mod recording;
 mod runtime;
 mod scheduler;
 mod scope;
