@@ -36,9 +36,13 @@ const IDLE_LIMIT: Duration = Duration::from_secs(10);
 /// For file I/O, name look-ups, C libraries and long computations. `.wait()` inside parks that
 /// thread. The closure belongs to the runtime of its caller: it may spawn tasks.
 ///
-/// At most 512 such closures run at a time for each runtime; others queue up. Cancelling takes
-/// effect only before the closure starts; the end of the runtime cancels those that have not
-/// started and doesn't wait for the others, but [`Runtime::shutdown`](crate::Runtime::shutdown) does.
+/// At most 512 such closures run at a time for each runtime; others queue up.
+///
+/// # Cancellation
+/// Cancelling takes effect only before the closure starts; the end of the runtime cancels those that
+/// have not started and doesn't wait for the others, but [`Runtime::shutdown`](crate::Runtime::shutdown)
+/// does. Who is interrupted while waiting for a closure that runs leaves it to itself; it goes on, and
+/// its result is dropped with the handle.
 ///
 /// # Panics
 /// Outside of a runtime; when the system can't start a single thread.

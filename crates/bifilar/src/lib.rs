@@ -41,7 +41,9 @@
 //! | end early | [`time::with_deadline`], [`until`], [`sync::CancelToken`], [`JoinHandle::cancel`]; not: [`shield`] |
 //! | talk | [`net`], [`sync`], [`time`] |
 //! | call what blocks for real | [`unblock`] |
+//! | see what is going on | [`dump()`], [`Runtime::shutdown`], [`TaskReport`] |
 //! | see what ran when | [`Builder::record`], [`recording`], [`timeline`] |
+//! | test | `#[bifilar::test]`, [`Builder::simulate`] |
 //!
 //! # Coming from async-std
 //!
@@ -115,7 +117,8 @@ pub use blocking::unblock;
 pub use cell::{Activity, Id, JoinError, JoinHandle, TaskKind, TaskReport};
 pub use race::race;
 pub use runtime::{
-    Builder, EnterGuard, Handle, LocalRuntime, Runtime, ShutdownReport, block_on, run,
+    Builder, Dump, EnterGuard, Frame, Handle, LocalRuntime, Runtime, ShutdownReport, TaskDump,
+    block_on, dump, run,
 };
 pub use scope::{Scope, ScopedJoinHandle, TryScope, scope, try_scope};
 pub use wait::{Wait, WaitIter, WaitIterator, shield, until};

@@ -49,6 +49,16 @@ pub enum TaskKind {
     Blocking,
 }
 
+impl fmt::Display for TaskKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TaskKind::Async => "task",
+            TaskKind::Fiber => "fiber",
+            TaskKind::Blocking => "blocking call",
+        })
+    }
+}
+
 /// What is known of a task from its birth on.
 pub(crate) struct Meta {
     pub id: Id,

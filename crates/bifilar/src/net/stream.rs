@@ -29,8 +29,18 @@ use std::{
 /// `std::io::{Read, Write}` wait, `futures_io::{AsyncRead, AsyncWrite}` are polled.
 ///
 /// # Cancellation
-/// A cancelled read or write that has not begun leaves the stream as it was. Of a cancelled
-/// `read_exact`, `read_to_end` or `write_all` a part may have been done.
+/// A `read`, `write` or `peek` that is cancelled while it waits has done nothing, and leaves the
+/// stream as it was. What is made of several of them has done a part:
+///
+/// | cancelled | has taken, or sent |
+/// |---|---|
+/// | `read_exact` | some bytes, which stand at the beginning of the buffer; it doesn't tell how many |
+/// | `read_to_end`, `read_until` | what stands in the vector |
+/// | `read_to_string`, `read_line`, `lines` | some bytes, which are lost: std cuts the string back |
+/// | `write_all` | a beginning of the buffer; it doesn't tell how much |
+///
+/// A `BufReader` keeps what it holds, and so does a `BufWriter`; but one that was interrupted while it
+/// wrote doesn't flush itself when it is dropped, only when it is told to.
 ///
 /// ```
 /// use bifilar::{Wait, net::{TcpListener, TcpStream}};
@@ -55,7 +65,8 @@ pub struct TcpStream {
 impl TcpStream {
     /// Connects to the first of the addresses that answers.
     ///
-    /// Dropping the future gives the attempt up.
+    /// # Cancellation
+    /// Dropping the future gives the attempt up, and closes the socket.
     ///
     /// # Errors
     /// What the system says of the last address that was tried, or why the name can't be looked up.
@@ -72,6 +83,9 @@ impl TcpStream {
     ///
     /// For programs with thousands of connections that are mostly idle: take a buffer when there is
     /// something to put into it.
+    ///
+    /// # Cancellation
+    /// Dropping the future loses nothing.
     ///
     /// # Errors
     /// What the system says.
@@ -99,6 +113,9 @@ impl TcpStream {
     }
 
     /// Reads without taking away: the next read gives the same bytes again.
+    ///
+    /// # Cancellation
+    /// Dropping the future loses nothing; a future that isn't ready has not touched the buffer.
     ///
     /// # Errors
     /// What the system says.

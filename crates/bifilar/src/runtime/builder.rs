@@ -1,6 +1,6 @@
 //! How a runtime is to be.
 
-use super::{LocalRuntime, Runtime, SHUTDOWN_LIMIT, drive_to_end};
+use super::{LocalRuntime, Runtime, SHUTDOWN_LIMIT, drive_to_end, sigquit};
 use crate::{
     cell::TaskKind,
     fiber::Body,
@@ -27,6 +27,7 @@ pub struct Builder {
     stack_size: usize,
     shutdown_limit: Duration,
     seed: Option<u64>,
+    dump_on_sigquit: bool,
     recorder: Option<Recorder>,
 }
 
@@ -42,6 +43,7 @@ impl Builder {
             stack_size: stack::DEFAULT_SIZE,
             shutdown_limit: SHUTDOWN_LIMIT,
             seed: None,
+            dump_on_sigquit: false,
             recorder: None,
         }
     }
@@ -76,6 +78,14 @@ impl Builder {
     /// then is logged, and never freed. [`Runtime::shutdown`] has a limit of its own.
     pub fn shutdown_limit(mut self, limit: Duration) -> Self {
         self.shutdown_limit = limit;
+        self
+    }
+
+    /// Writes a [dump](crate::Dump) of all tasks to stderr whenever the process gets SIGQUIT (Ctrl-\\ at
+    /// a terminal, `kill -QUIT` elsewhere), instead of ending by it. The signal is the process's: once one
+    /// runtime has asked for this, it doesn't end the process any more.
+    pub fn dump_on_sigquit(mut self) -> Self {
+        self.dump_on_sigquit = true;
         self
     }
 
@@ -208,14 +218,18 @@ impl Builder {
             ));
         }
         let stack_class = stack::round_up(self.stack_size)?;
-        Shared::new(Config {
+        let shared = Shared::new(Config {
             workers,
             name: self.name,
             stack_class,
             shutdown_limit: self.shutdown_limit,
             seed: self.seed,
             recorder: self.recorder,
-        })
+        })?;
+        if self.dump_on_sigquit {
+            sigquit::dump(&shared)?;
+        }
+        Ok(shared)
     }
 }
 

@@ -116,6 +116,7 @@ impl Driver {
     fn enter(&self) -> Entered {
         stack::prepare_thread();
         let reactor = self.shared().remotes[self.index()].reactor.clone();
+        self.shared().remotes[self.index()].questions.open();
         let worker = context::with(|context| context.worker.replace(self.address()));
         self.worker.outer.set(worker.cast());
         if let Some(seed) = self.shared().config.seed {
@@ -127,6 +128,8 @@ impl Driver {
             worker,
             stack: context.stack.take(),
             saved: Some(context.save()),
+            shared: self.shared().clone(),
+            index: self.index(),
             _reactor: reactor::enter(reactor),
             _record: record,
         })
@@ -158,12 +161,15 @@ struct Entered {
     worker: *const (),
     stack: Option<&'static dyn context::Suspend>,
     saved: Option<context::Saved>,
+    shared: Arc<Shared>,
+    index: usize,
     _reactor: reactor::Entered,
     _record: record::Entered,
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
+        self.shared.remotes[self.index].questions.close();
         context::with(|context| {
             context.worker.set(self.worker);
             context.stack.set(self.stack);

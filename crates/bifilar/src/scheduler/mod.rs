@@ -31,6 +31,7 @@
 mod deadlock;
 mod dice;
 mod drive;
+mod dump;
 mod idle;
 mod inbox;
 mod monitor;
@@ -42,6 +43,7 @@ mod switching;
 mod worker;
 
 pub(crate) use drive::{Driver, FirstStacks};
+pub(crate) use dump::Trace;
 pub(crate) use monitor::monitor;
 pub(crate) use switching::measure_stack;
 
@@ -57,6 +59,7 @@ use crate::{
     time::Clock,
 };
 use bifilar_timeline::{Event, Recorder};
+use dump::Questions;
 use idle::{Idle, Parking};
 use inbox::Inbox;
 use monitor::{Heartbeat, Monitor};
@@ -126,6 +129,7 @@ pub(crate) struct Remote {
     pub reactor: Arc<Reactor>,
     /// Asks the loop to go back to the native stack: set by the waker of what drives it.
     leave: AtomicBool,
+    questions: Questions,
 }
 
 // SAFETY: `shared` is the `Shared` in which this stands; the queues hold pointers to tasks and
@@ -173,6 +177,7 @@ impl Shared {
                     registry: Registry::new(),
                     reactor,
                     leave: AtomicBool::new(false),
+                    questions: Questions::new(),
                 })
                 .collect(),
             next_worker: AtomicUsize::new(0),
@@ -602,4 +607,6 @@ fn split(link: NonNull<Link>) -> Run {
 enum Run {
     Task(TaskRef),
     Stack(&'static stack::StackHeader),
+    /// Others have asked something: see [`dump`].
+    Answer,
 }

@@ -88,6 +88,8 @@ impl StackHeader {
     /// Gives a stack back on which nothing stands any more.
     pub fn give_back(&'static self) {
         debug_assert!(self.suspended.get().is_none());
+        // So that a worker which finds itself here can be sure that the rest is its own.
+        self.owner.store(ptr::null_mut(), Ordering::Relaxed);
         drop(self.stack.take());
     }
 

@@ -16,7 +16,7 @@
 //!
 //! **Invariant:** whoever arrives on a stack calls `arrive` before anything else.
 
-use super::{Run, stack::StackHeader, worker::Worker};
+use super::{Run, dump::Visit, stack::StackHeader, worker::Worker};
 use crate::{
     cell::{Header, TaskRef},
     context::{self, Regions, Seen, Suspend, waiting},
@@ -158,7 +158,7 @@ impl Worker {
         match self.ready_stack() {
             Some(stack) => {
                 self.push_local(NonNull::from(&here.link));
-                self.switch(here, continuation(stack));
+                self.switch(here, continuation(stack), &saved);
             }
             None => std::thread::yield_now(),
         }
@@ -179,17 +179,31 @@ impl Worker {
                 self.new_loop(spare)
             }
         };
-        self.switch(here, to);
+        self.switch(here, to, &saved);
         self.restore(saved, here);
     }
 
     /// Suspends `here`, which this runs on, and continues `to`: what was in this worker's queue, or is
     /// a new loop on its spare.
-    fn switch(&self, here: &'static StackHeader, to: Suspended) {
-        // SAFETY: `here` is what we stand on, and its header outlives the suspension; `to` is
-        // suspended on this thread, or new, and nobody else continues it, as said above.
-        unsafe { suspend_into(&here.suspended, to) };
+    fn switch(&self, here: &'static StackHeader, mut to: Suspended, saved: &context::Saved) {
+        loop {
+            // SAFETY: `here` is what we stand on, and its header outlives the suspension; `to` is
+            // suspended on this thread, or new, and nobody else continues it, as said above.
+            unsafe { suspend_into(&here.suspended, to) };
+            // SAFETY: a visitor stands still on its own stack until we go back to it.
+            let Some(visit) = (unsafe { self.visit.replace(ptr::null()).as_ref() }) else { break };
+            visit.look_around(saved.task_id());
+            to = visit.back.take().expect("the visitor is suspended");
+        }
         self.arrive(here);
+    }
+
+    /// Continues `at`, a stack that is suspended in `switch`, until it has done with `visit`.
+    pub fn switch_for(&self, visit: &Visit<'_>, at: Suspended) {
+        self.visit.set(ptr::from_ref(visit).cast());
+        // SAFETY: `at` is suspended on this thread, and the caller has taken it out of its header; it
+        // sees the visit first, and comes back.
+        unsafe { suspend_into(&visit.back, at) };
     }
 
     fn restore(&self, saved: context::Saved, here: &StackHeader) {
@@ -264,6 +278,7 @@ impl Worker {
                         unsafe { self.retire(here, to) }
                     }
                 },
+                Some(Run::Answer) => self.answer(),
                 Some(Run::Stack(stack)) => {
                     let to = continuation(stack);
                     // SAFETY: this loop holds nothing; the stack was in this worker's queue, so it

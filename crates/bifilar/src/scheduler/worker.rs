@@ -8,7 +8,9 @@
 //! **Invariant:** nothing here stays borrowed while a task is polled, since the loop's frame may be
 //! suspended under it; fields are cells, and borrows last for one statement.
 
-use super::{Run, Shared, deadlock::STANDSTILL, dice::Dice, split, stack::StackHeader};
+use super::{
+    Run, Shared, deadlock::STANDSTILL, dice::Dice, dump::Visit, split, stack::StackHeader,
+};
 use crate::{
     cell::{Fifo, Link, TaskRef},
     context::{self, BUDGET, waiting},
@@ -55,6 +57,8 @@ pub(super) struct Worker {
     pub deadline: Cell<Option<Instant>>,
 
     // What `switching` needs.
+    /// A loop looks at a suspended stack, which it has just continued.
+    pub visit: Cell<*const Visit<'static>>,
     /// Where the thread's native stack is suspended.
     pub root: Cell<Option<Suspended>>,
     /// Warm stacks of the default class.
@@ -84,6 +88,7 @@ impl Worker {
             shared,
             outer: Cell::new(ptr::null()),
             deadline: Cell::new(None),
+            visit: Cell::new(ptr::null()),
             root: Cell::new(None),
             spare: RefCell::new(Vec::new()),
             reserve: Cell::new(None),
@@ -140,6 +145,9 @@ impl Worker {
                 self.found();
                 return None;
             }
+            if self.remote().questions.any() {
+                return Some(Run::Answer);
+            }
             if let Some(run) = self.take(tick) {
                 self.found();
                 return Some(run);
@@ -152,7 +160,8 @@ impl Worker {
     /// loop. `None`: let a loop decide.
     pub fn next_stack(&self) -> Option<&'static StackHeader> {
         let tick = self.tick.get().wrapping_add(1);
-        if tick.is_multiple_of(EVENT_INTERVAL) || self.must_leave() || self.dice.is_some() {
+        let not_now = self.must_leave() || self.dice.is_some() || self.remote().questions.any();
+        if tick.is_multiple_of(EVENT_INTERVAL) || not_now {
             return None;
         }
         let remote = self.remote();
@@ -169,7 +178,7 @@ impl Worker {
                 self.tick.set(tick);
                 Some(stack)
             }
-            Run::Task(_) => None,
+            Run::Task(_) | Run::Answer => None,
         }
     }
 
@@ -364,7 +373,11 @@ impl Worker {
             let timeout =
                 self.deadline.get().map(|at| at.saturating_duration_since(Instant::now()));
             // The last look at what `unpark` announces: the token may have been left before.
-            if remote.inbox.is_empty() && !self.must_leave() && self.shared.injector.is_empty() {
+            if remote.inbox.is_empty()
+                && !self.must_leave()
+                && self.shared.injector.is_empty()
+                && !remote.questions.any()
+            {
                 let worker = self.index as u32;
                 record::event(|_| Event::WorkerPark { worker });
                 self.turn_alone(timeout);
