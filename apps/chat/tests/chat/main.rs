@@ -7,6 +7,7 @@ mod client;
 mod command_line;
 mod delivery;
 mod files;
+mod flight;
 mod goodbye;
 mod join;
 mod lagging;
