@@ -42,6 +42,7 @@
 //! | talk | [`net`], [`sync`], [`time`] |
 //! | call what blocks for real | [`unblock`] |
 //! | see what is going on | [`dump()`], [`Runtime::shutdown`], [`TaskReport`] |
+//! | see what ran when | [`Builder::record`], [`recording`], [`timeline`] |
 //! | test | `#[bifilar::test]`, [`Builder::simulate`] |
 //!
 //! # Coming from async-std
@@ -99,6 +100,7 @@ mod primitives;
 pub mod race;
 mod reactor;
 mod record;
+pub mod recording;
 mod runtime;
 mod scheduler;
 mod scope;

@@ -26,7 +26,7 @@ use super::{
 
 /// Serves until the hall closes; returns how many clients were cut off.
 pub fn serve(hall: &Arc<Hall>, options: &Options) -> io::Result<usize> {
-    super::runtime(options).run(|| {
+    hall.runtime(options).run(|| {
         let listener = TcpListener::bind(&options.listen).wait()?;
         hall.open(&listener, listener.local_addr()?)?;
         let (asking, readers) = channel::bounded(1);

@@ -22,6 +22,7 @@ mod accept;
 mod callbacks;
 mod farewell;
 mod fibers;
+mod flight;
 mod mailbox;
 mod member;
 mod session;
@@ -35,6 +36,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
     os::fd::AsFd,
+    path::PathBuf,
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -43,6 +45,7 @@ use std::{
 use bifilar::sync::CancelToken;
 
 use crate::{address, groups::Groups, limits, signals};
+use flight::Flight;
 use sessions::Sessions;
 
 /// How a server is written.
@@ -95,6 +98,10 @@ pub struct Options {
     #[arg(long, value_name = "SECONDS", default_value = "5")]
     #[arg(value_parser = clap::value_parser!(u32).range(..=86_400))]
     pub shutdown_limit: u32,
+    /// Draw what ran of late, at the end and on SIGUSR1: .svg, .html (to look around in), .json (for
+    /// Perfetto) or .txt; styles fibers and tasks
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
     /// End, as on a signal, when the other end of the pipe that is standard input is closed: so
     /// ends with whoever started it, however that one ends
     #[arg(long, hide = true)]
@@ -103,6 +110,9 @@ pub struct Options {
 
 /// How a server ends, for whoever types `--help`.
 pub const EXIT_STATUS: &str = "\
+SIGQUIT (Ctrl-\\) has the styles fibers and tasks say on stderr what every task
+is doing.
+
 SIGINT or SIGTERM ends the server when it has delivered what it has taken; a
 second one ends it at once.
 
@@ -133,6 +143,7 @@ pub fn run(options: &Options) -> Result<ExitCode, String> {
         closing: CancelToken::new(),
         shutdown_limit: Duration::from_secs(options.shutdown_limit.into()),
         leash: options.leash,
+        flight: Flight::begin(options)?,
     });
     let served = match options.style {
         Style::Threads => threads::serve(&hall, options),
@@ -140,6 +151,9 @@ pub fn run(options: &Options) -> Result<ExitCode, String> {
         Style::Fibers => fibers::serve(&hall, options),
         Style::Tasks => tasks::serve(&hall, options),
     };
+    if let Some(flight) = &hall.flight {
+        flight.draw();
+    }
     match served {
         Ok(0) => {
             tracing::info!("everything was delivered");
@@ -153,16 +167,6 @@ pub fn run(options: &Options) -> Result<ExitCode, String> {
             let reason = address::explain(&options.listen, &error);
             Err(format!("cannot serve on {}: {reason}", options.listen))
         }
-    }
-}
-
-/// The runtime for the styles that need one.
-fn runtime(options: &Options) -> bifilar::Builder {
-    // Who is cut off has had its time; this is for destructors, which wait for nobody.
-    let runtime = bifilar::Builder::new().name("chat").shutdown_limit(sessions::CLOSE_GRACE);
-    match options.workers {
-        Some(workers) => runtime.workers(workers.into()),
-        None => runtime,
     }
 }
 
@@ -193,9 +197,26 @@ struct Hall {
     /// How long that may take.
     shutdown_limit: Duration,
     leash: bool,
+    flight: Option<Flight>,
 }
 
 impl Hall {
+    /// The runtime for the styles that need one.
+    fn runtime(&self, options: &Options) -> bifilar::Builder {
+        // Who is cut off has had its time; this is for destructors, which wait for nobody.
+        let mut runtime = bifilar::Builder::new()
+            .name("chat")
+            .shutdown_limit(sessions::CLOSE_GRACE)
+            .dump_on_sigquit();
+        if let Some(workers) = options.workers {
+            runtime = runtime.workers(workers.into());
+        }
+        if let Some(flight) = &self.flight {
+            runtime = runtime.record(&flight.recorder);
+        }
+        runtime
+    }
+
     /// Tells the world that the server listens, and arranges for its end: on a signal the hall is
     /// closing, and the listener is shut down, which makes its accept fail. The style then closes the
     /// groups, which ends every session when it has delivered.

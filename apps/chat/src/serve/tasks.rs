@@ -34,7 +34,7 @@ use crate::lines::LineBuffer;
 
 /// Serves until the hall closes; returns how many clients were cut off.
 pub fn serve(hall: &Arc<Hall>, options: &Options) -> io::Result<usize> {
-    super::runtime(options).block_on(accept(hall, options))
+    hall.runtime(options).block_on(accept(hall, options))
 }
 
 async fn accept(hall: &Arc<Hall>, options: &Options) -> io::Result<usize> {
