@@ -7,11 +7,11 @@
 
 use crate::{
     cell::{
-        self, Fifo, Header, Id, JoinHandle, Link, Meta, Registry, Schedule, TaskKind, TaskRef,
-        TaskReport,
+        self, Fifo, Header, Id, JoinHandle, Link, Meta, Outcome, Registry, Schedule, TaskKind,
+        TaskRef, TaskReport,
     },
     context::{self, Bound},
-    scheduler::{self, Birth, BlockingPool, Shared},
+    scheduler::{self, Birth, BlockingPool, PoolFigures, Shared},
 };
 use std::{
     future::Future,
@@ -234,6 +234,12 @@ impl BlockingPool for Owner {
     fn threads(&self) -> usize {
         self.0.lock().threads
     }
+
+    fn figures(&self) -> PoolFigures {
+        let tally = self.0.calls.tally();
+        let State { threads, idle, queue, .. } = &*self.0.lock();
+        PoolFigures { threads: *threads, idle: *idle, queued: queue.len(), tally }
+    }
 }
 
 impl Owner {
@@ -273,12 +279,12 @@ unsafe impl Schedule for Pooled {
 
     fn reschedule(_: TaskRef) {}
 
-    fn finished(task: TaskRef) {
+    fn finished(task: TaskRef, outcome: Outcome) {
         // SAFETY: alive until this returns; its pool is, since whoever polls it holds the pool; it was
         // inserted when it was made.
         unsafe {
             let pool = task.as_ref().scheduler.cast::<Pool>();
-            (*pool).calls.remove(task);
+            (*pool).calls.remove(task, outcome);
         }
     }
 

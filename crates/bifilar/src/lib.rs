@@ -41,6 +41,7 @@
 //! | end early | [`time::with_deadline`], [`until`], [`sync::CancelToken`], [`JoinHandle::cancel`]; not: [`shield`] |
 //! | talk | [`net`], [`sync`], [`time`] |
 //! | call what blocks for real | [`unblock`] |
+//! | see what goes on | [`metrics`] |
 //!
 //! # Coming from async-std
 //!
@@ -92,6 +93,7 @@ mod blocking;
 mod cell;
 mod context;
 pub mod fiber;
+pub mod metrics;
 pub mod net;
 mod primitives;
 pub mod race;

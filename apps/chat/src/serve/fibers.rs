@@ -13,6 +13,7 @@ use bifilar::{
 use super::{
     Hall, Options,
     accept::AcceptErrors,
+    metrics,
     session::{Socket, split},
     sessions::CLOSE_GRACE,
 };
@@ -21,6 +22,7 @@ use super::{
 pub fn serve(hall: &Arc<Hall>, options: &Options) -> io::Result<usize> {
     super::runtime(options).run(|| {
         let listener = TcpListener::bind(&options.listen).wait()?;
+        metrics::serve(hall)?;
         hall.open(&listener, listener.local_addr()?)?;
         let mut errors = AcceptErrors::default();
         loop {

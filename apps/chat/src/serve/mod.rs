@@ -23,6 +23,7 @@ mod callbacks;
 mod fibers;
 mod mailbox;
 mod member;
+mod metrics;
 mod session;
 mod sessions;
 mod tasks;
@@ -35,7 +36,7 @@ use std::{
     num::NonZeroUsize,
     os::fd::AsFd,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -89,6 +90,9 @@ pub struct Options {
     /// Longest request line in bytes
     #[arg(long, value_name = "BYTES", default_value = "65536")]
     pub max_line: NonZeroUsize,
+    /// Say over HTTP how the runtime does, in the text that Prometheus reads; for fibers and tasks
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub metrics: Option<String>,
     /// End, as on a signal, when the other end of the pipe that is standard input is closed: so
     /// ends with whoever started it, however that one ends
     #[arg(long, hide = true)]
@@ -105,12 +109,14 @@ pub fn run(options: &Options) -> Result<(), String> {
     if options.workers.is_some() && matches!(options.style, Style::Threads | Style::Callbacks) {
         tracing::warn!("--workers has no effect on the style {}", options.style);
     }
+    let metrics = options.metrics.as_deref().map(|address| metrics::listen(address, options.style));
     let hall = Arc::new(Hall {
         groups: Groups::new(),
         sessions: Arc::default(),
         max_line: options.max_line,
         closing: Arc::default(),
         leash: options.leash,
+        metrics: Mutex::new(metrics.transpose()?),
     });
     let served = match options.style {
         Style::Threads => threads::serve(&hall, options),
@@ -162,6 +168,8 @@ struct Hall {
     max_line: NonZeroUsize,
     closing: Arc<AtomicBool>,
     leash: bool,
+    /// Where to say how the runtime does, until somebody does.
+    metrics: Mutex<Option<TcpListener>>,
 }
 
 impl Hall {

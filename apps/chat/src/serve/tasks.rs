@@ -17,6 +17,7 @@ use super::{
     accept::AcceptErrors,
     mailbox::Mailbox,
     member::{Member, Note, Outcome},
+    metrics,
     sessions::CLOSE_GRACE,
 };
 use crate::lines::LineBuffer;
@@ -28,6 +29,7 @@ pub fn serve(hall: &Arc<Hall>, options: &Options) -> io::Result<usize> {
 
 async fn accept(hall: &Arc<Hall>, options: &Options) -> io::Result<usize> {
     let listener = TcpListener::bind(&options.listen).await?;
+    metrics::serve(hall)?;
     hall.open(&listener, listener.local_addr()?)?;
     let mut errors = AcceptErrors::default();
     loop {

@@ -4,7 +4,7 @@
 //! memory of its own and one queue can hold both. An element stands in at most one queue at a time:
 //! for a task its SCHEDULED bit says so, for a stack that it is suspended and was woken.
 
-use crate::primitives::{AtomicPtr, Ordering};
+use crate::primitives::{AtomicPtr, AtomicU32, Ordering};
 use std::ptr::{self, NonNull};
 
 /// What a link is embedded in.
@@ -20,11 +20,13 @@ pub(crate) enum Kind {
 pub(crate) struct Link {
     next: AtomicPtr<Link>,
     pub kind: Kind,
+    /// When it was queued, if that is measured: on the scheduler's clock, whose matter this is.
+    pub queued: AtomicU32,
 }
 
 impl Link {
     pub fn new(kind: Kind) -> Self {
-        Link { next: AtomicPtr::new(ptr::null_mut()), kind }
+        Link { next: AtomicPtr::new(ptr::null_mut()), kind, queued: AtomicU32::new(0) }
     }
 
     /// Only the holder of the queue in which this element stands may call this. Relaxed: queues

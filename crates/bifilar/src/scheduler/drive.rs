@@ -113,15 +113,18 @@ impl Driver {
         run_on_stacks(&self.worker);
     }
 
-    fn enter(&self) -> Entered {
+    fn enter(&self) -> Entered<'_> {
         stack::prepare_thread();
-        let reactor = self.shared().remotes[self.index()].reactor.clone();
+        let remote = &self.shared().remotes[self.index()];
+        remote.counters.work.begin();
+        let reactor = remote.reactor.clone();
         let worker = context::with(|context| context.worker.replace(self.address()));
         self.worker.outer.set(worker.cast());
         if let Some(seed) = self.shared().config.seed {
             context::with(|context| context.lot.set(seed as u32 | 1));
         }
         context::with(|context| Entered {
+            driver: self,
             worker,
             stack: context.stack.take(),
             saved: Some(context.save()),
@@ -151,15 +154,17 @@ impl Drop for Driver {
 
 /// What the thread was before it became this worker: nothing, or another worker that is blocked
 /// meanwhile.
-struct Entered {
+struct Entered<'a> {
+    driver: &'a Driver,
     worker: *const (),
     stack: Option<&'static dyn context::Suspend>,
     saved: Option<context::Saved>,
     _reactor: reactor::Entered,
 }
 
-impl Drop for Entered {
+impl Drop for Entered<'_> {
     fn drop(&mut self) {
+        self.driver.worker.remote().counters.work.end();
         context::with(|context| {
             context.worker.set(self.worker);
             context.stack.set(self.stack);

@@ -25,7 +25,7 @@ use crate::{
 };
 use bifilar_coroutine::{
     raw::Suspended,
-    stack::{COMPANION_SIZE, Overflow, Pool, Stack},
+    stack::{COMPANION_SIZE, Overflow, Pool, Stack, Usage},
 };
 use std::{
     cell::Cell,
@@ -68,6 +68,11 @@ const _: () = {
 };
 
 static POOL: Pool = Pool::new();
+
+/// The stacks of all runtimes of this process.
+pub(crate) fn usage() -> Usage {
+    POOL.usage()
+}
 
 impl StackHeader {
     /// A stack of this class (what `stack::round_up` makes of a size), used or new.

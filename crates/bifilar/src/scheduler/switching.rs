@@ -167,10 +167,13 @@ impl Worker {
     /// Suspends `here`, which this runs on, and continues `to`: what was in this worker's queue, or is
     /// a new loop on its spare.
     fn switch(&self, here: &'static StackHeader, to: Suspended) {
+        self.remote().counters.suspensions.add(1);
+        self.end_run();
         // SAFETY: `here` is what we stand on, and its header outlives the suspension; `to` is
         // suspended on this thread, or new, and nobody else continues it, as said above.
         unsafe { suspend_into(&here.suspended, to) };
         self.arrive(here);
+        self.begin_run(&here.link);
     }
 
     fn restore(&self, saved: context::Saved) {
@@ -299,9 +302,13 @@ impl Worker {
             // SAFETY: it came from a queue, so it is alive.
             context.locals.replace(unsafe { task.as_ref() }.meta.locals());
         });
+        self.remote().counters.polls.add(1);
+        // SAFETY: as above.
+        self.begin_run(&unsafe { task.as_ref() }.link);
         // SAFETY: it came from a queue, which gives the right to one poll, and this worker may poll
         // what stands in its queues.
         unsafe { Header::poll(task) };
+        self.end_run();
         context::with(|context| context.task.set(None));
         // A runtime that the task has entered, by a guard that it holds across an await, isn't the
         // next task's. Nor is what it has bound.
