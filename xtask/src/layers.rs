@@ -29,6 +29,7 @@ const LAYERS: &[&[&str]] = &[
     &["reactor", "time"],
     &["sync", "race"],
     &["context", "cell"],
+    &["record"],
     &["primitives"],
 ];
 

@@ -172,6 +172,11 @@ impl Groups {
         channels.iter().for_each(|channel| channel.close());
     }
 
+    /// Whether the table was closed.
+    pub fn is_closed(&self) -> bool {
+        !self.table().open
+    }
+
     fn leave(&self, name: &str) {
         let mut table = self.table();
         let Some(entry) = table.groups.get_mut(name) else { return };

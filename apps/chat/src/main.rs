@@ -41,6 +41,7 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a server; this is also what happens without a command
+    #[command(after_help = serve::EXIT_STATUS)]
     Serve(serve::Options),
     /// Take part: join groups, post messages, see what others post
     Join(join::Options),
@@ -54,7 +55,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(|| print::Log).with_target(false).init();
     let line = CommandLine::parse();
     let done = match &line.command.unwrap_or(Command::Serve(line.serve)) {
-        Command::Serve(options) => serve::run(options).map(|()| ExitCode::SUCCESS),
+        Command::Serve(options) => serve::run(options),
         Command::Join(options) => {
             let done = join::run(options).map(|()| ExitCode::SUCCESS);
             // The terminal may still be being read, which nothing can interrupt.

@@ -5,6 +5,7 @@
 //!        ──► {"Post":{"group_name":"Dogs","message":"Samoyeds rock!"}}
 //!        ◄── {"Message":{"group_name":"Dogs","message":"Samoyeds rock!"}}
 //!        ◄── {"Error":"Group 'Cats' does not exist"}
+//!        ◄── {"Goodbye":"The server is shutting down"}
 //! ```
 //!
 //! This module reads and writes no sockets and knows no groups; where a line ends is the business
@@ -49,6 +50,8 @@ pub enum Notice<'a> {
     },
     /// Something went wrong; the text says what.
     Error(#[serde(borrow)] Cow<'a, str>),
+    /// The last line of all: the server ends; the text says why.
+    Goodbye(#[serde(borrow)] Cow<'a, str>),
 }
 
 impl<'a> Request<'a> {
@@ -72,6 +75,11 @@ impl<'a> Notice<'a> {
     /// An error with this text.
     pub fn error(text: &'a impl fmt::Display) -> Self {
         Notice::Error(Cow::Owned(text.to_string()))
+    }
+
+    /// A goodbye with this reason.
+    pub fn goodbye(reason: &'a impl fmt::Display) -> Self {
+        Notice::Goodbye(Cow::Owned(reason.to_string()))
     }
 }
 
@@ -191,6 +199,7 @@ mod tests {
             encode(&Notice::error(&"Group 'Cats' does not exist")),
             "{\"Error\":\"Group 'Cats' does not exist\"}\n"
         );
+        assert_eq!(encode(&Notice::goodbye(&"Enough")), "{\"Goodbye\":\"Enough\"}\n");
     }
 
     #[test]

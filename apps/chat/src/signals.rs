@@ -38,17 +38,20 @@ pub fn on_first(
     let which = Arc::new(AtomicUsize::new(0));
     let (came, handlers) = UnixStream::pair()?;
     for signal in [SIGINT, SIGTERM] {
-        // Handlers run in this order: the shutdown sees what an earlier signal set.
+        // The pipe comes first: a signal that comes between two of these lines no longer ends the
+        // process by itself, so it has to be heard of. Handlers run in this order: the shutdown sees
+        // what an earlier signal set.
+        pipe::register(signal, handlers.try_clone()?)?;
+        flag::register_usize(signal, which.clone(), signal as usize)?;
         flag::register_conditional_shutdown(signal, 128 + signal, signalled.clone())?;
         flag::register(signal, signalled.clone())?;
-        flag::register_usize(signal, which.clone(), signal as usize)?;
-        pipe::register(signal, handlers.try_clone()?)?;
     }
     let watch = move || {
-        wait(&came, leash.as_ref());
+        let signal = wait(&came, leash.as_ref());
         finish(match which.load(Relaxed) as i32 {
             SIGINT => "SIGINT",
             SIGTERM => "SIGTERM",
+            _ if signal => "a signal",
             _ => "standard input has closed",
         });
     };
@@ -56,11 +59,12 @@ pub fn on_first(
     Ok(())
 }
 
-/// Returns when there is something to read from `came`, or the other end of `leash` is closed.
-fn wait(came: &UnixStream, leash: Option<&Stdin>) {
+/// Returns when there is something to read from `came` (true), or the other end of `leash` is closed.
+fn wait(came: &UnixStream, leash: Option<&Stdin>) -> bool {
     let mut files = vec![PollFd::new(came, PollFlags::IN)];
     // The end is reported without being asked for.
     files.extend(leash.map(|leash| PollFd::from_borrowed_fd(leash.as_fd(), PollFlags::empty())));
     // An error, for want of memory, is as good a reason to finish.
     let _ = retry_on_intr(|| poll(&mut files, None));
+    !files[0].revents().is_empty()
 }

@@ -7,12 +7,14 @@
 
 use crate::{
     cell::{
-        self, Fifo, Header, Id, JoinHandle, Link, Meta, Outcome, Registry, Schedule, TaskKind,
-        TaskRef, TaskReport,
+        self, Fifo, Header, Id, JoinHandle, Link, Meta, Registry, Schedule, TaskKind, TaskRef,
+        TaskReport,
     },
     context::{self, Bound},
+    record,
     scheduler::{self, Birth, BlockingPool, PoolFigures, Shared},
 };
+use bifilar_timeline::{Event, Outcome};
 use std::{
     future::Future,
     io,
@@ -34,9 +36,13 @@ const IDLE_LIMIT: Duration = Duration::from_secs(10);
 /// For file I/O, name look-ups, C libraries and long computations. `.wait()` inside parks that
 /// thread. The closure belongs to the runtime of its caller: it may spawn tasks.
 ///
-/// At most 512 such closures run at a time for each runtime; others queue up. Cancelling takes
-/// effect only before the closure starts; the end of the runtime cancels those that have not
-/// started and doesn't wait for the others, but [`Runtime::shutdown`](crate::Runtime::shutdown) does.
+/// At most 512 such closures run at a time for each runtime; others queue up.
+///
+/// # Cancellation
+/// Cancelling takes effect only before the closure starts; the end of the runtime cancels those that
+/// have not started and doesn't wait for the others, but [`Runtime::shutdown`](crate::Runtime::shutdown)
+/// does. Who is interrupted while waiting for a closure that runs leaves it to itself; it goes on, and
+/// its result is dropped with the handle.
 ///
 /// # Panics
 /// Outside of a runtime; when the system can't start a single thread.
@@ -69,6 +75,8 @@ where
     let (task, handle) = cell::new::<_, Pooled>(Call(Some(f)), Arc::as_ptr(pool).cast(), meta);
     // SAFETY: new, so alive and in no registry. The pool's is never closed.
     let _inserted = unsafe { pool.calls.insert(task) };
+    // SAFETY: alive, since nobody runs it yet.
+    unsafe { task.as_ref() }.record_spawn(shared.record.as_ref());
     if let Err(error) = pool.push(task) {
         cancel(task);
         panic!("cannot start a thread for a blocking call: {error}");
@@ -219,6 +227,11 @@ impl Pool {
         context::with(|context| context.task.set(Some(task)));
         // SAFETY: it came from the queue, so it is alive.
         let _bound = Bound::new(unsafe { task.as_ref() }.meta.locals());
+        record::event(|log| {
+            // SAFETY: as above.
+            let meta = &unsafe { task.as_ref() }.meta;
+            Event::BlockingBegin { task: meta.id.get(), name: meta.recorded_name(log) }
+        });
         // SAFETY: it came from the queue, which gives the right to its one poll; the closure is
         // `Send`.
         unsafe { Header::poll(task) };

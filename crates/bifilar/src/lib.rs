@@ -41,7 +41,8 @@
 //! | end early | [`time::with_deadline`], [`until`], [`sync::CancelToken`], [`JoinHandle::cancel`]; not: [`shield`] |
 //! | talk | [`net`], [`sync`], [`time`] |
 //! | call what blocks for real | [`unblock`] |
-//! | see what goes on | [`metrics`] |
+//! | see what is going on | [`dump()`], [`metrics`], [`Runtime::shutdown`], [`TaskReport`] |
+//! | test | `#[bifilar::test]`, [`Builder::simulate`] |
 //!
 //! # Coming from async-std
 //!
@@ -98,6 +99,7 @@ pub mod net;
 mod primitives;
 pub mod race;
 mod reactor;
+mod record;
 mod runtime;
 mod scheduler;
 mod scope;
@@ -108,11 +110,14 @@ pub mod time;
 mod wait;
 
 pub use bifilar_macros::{main, test};
+#[doc(no_inline)]
+pub use bifilar_timeline as timeline;
 pub use blocking::unblock;
 pub use cell::{Activity, Id, JoinError, JoinHandle, TaskKind, TaskReport};
 pub use race::race;
 pub use runtime::{
-    Builder, EnterGuard, Handle, LocalRuntime, Runtime, ShutdownReport, block_on, run,
+    Builder, Dump, EnterGuard, Frame, Handle, LocalRuntime, Runtime, ShutdownReport, TaskDump,
+    block_on, dump, run,
 };
 pub use scope::{Scope, ScopedJoinHandle, TryScope, scope, try_scope};
 pub use wait::{Wait, WaitIter, WaitIterator, shield, until};

@@ -11,7 +11,7 @@ use bifilar::{
 };
 use std::{
     future::Future,
-    io::{Read, Write},
+    io::{BufRead, BufReader, BufWriter, Read, Write},
     ops::ControlFlow,
     sync::{
         Arc,
@@ -22,6 +22,8 @@ use std::{
 
 /// Waits that are ended early, for each kind of channel on each runtime.
 const ROUNDS: usize = if cfg!(debug_assertions) { 30_000 } else { 100_000 };
+
+const SOON: Duration = Duration::from_millis(2);
 
 fn everywhere(f: impl Fn(usize)) {
     for workers in [1, 2] {
@@ -436,12 +438,93 @@ fn an_interrupted_read_exact_has_put_what_came_into_the_buffer() {
         client.write_all(b"abc").unwrap();
         let mut five = [0; 5];
         // What has come is read before anything waits, and so before the deadline can end it.
-        let read = with_deadline(Duration::from_millis(2), || server.read_exact(&mut five));
+        let read = with_deadline(SOON, || server.read_exact(&mut five));
         assert!(read.is_err());
         assert_eq!(&five, b"abc\0\0");
         client.write_all(b"de").unwrap();
         server.read_exact(&mut five[3..]).unwrap();
         assert_eq!(&five, b"abcde");
+    });
+}
+
+/// What the documentation of `TcpStream` says of std's readers and writers over it.
+#[test]
+fn what_std_keeps_of_an_interrupted_call() {
+    everywhere(|_| {
+        type Reader = fn(&mut BufReader<TcpStream>, &mut Vec<u8>);
+        let readers: [(&str, Reader, &[u8]); 5] = [
+            ("read_until", |reader, kept| drop(reader.read_until(b'\n', kept)), b"begun"),
+            ("read_to_end", |reader, kept| drop(reader.read_to_end(kept)), b"begun"),
+            (
+                "read_exact",
+                |reader, kept| {
+                    kept.resize(5, 0);
+                    kept.push(b'?');
+                    drop(reader.read_exact(kept));
+                },
+                b"begun?",
+            ),
+            (
+                "read_line",
+                |reader, kept| in_a_string(kept, |text| drop(reader.read_line(text))),
+                b"",
+            ),
+            (
+                "read_to_string",
+                |reader, kept| in_a_string(kept, |text| drop(reader.read_to_string(text))),
+                b"",
+            ),
+        ];
+        for (name, read, expected) in readers {
+            let (mut client, server) = connected();
+            let mut reader = BufReader::new(server);
+            client.write_all(b"begun").unwrap();
+            let mut kept = Vec::new();
+            assert!(with_deadline(SOON, || read(&mut reader, &mut kept)).is_err(), "{name}");
+            assert_eq!(kept, expected, "{name}");
+            // What comes next is whole.
+            client.write_all(b" and done\n").unwrap();
+            let mut next = String::new();
+            reader.read_line(&mut next).unwrap();
+            assert_eq!(next, " and done\n", "{name}");
+        }
+    });
+
+    /// Runs `read` with a string, and keeps what is in it also when that unwinds.
+    fn in_a_string(kept: &mut Vec<u8>, read: impl FnOnce(&mut String)) {
+        struct Keep<'a>(String, &'a mut Vec<u8>);
+        impl Drop for Keep<'_> {
+            fn drop(&mut self) {
+                self.1.extend_from_slice(self.0.as_bytes());
+            }
+        }
+        read(&mut Keep(String::new(), kept).0);
+    }
+}
+
+#[test]
+fn an_interrupted_buf_writer_is_flushed_when_it_is_told_to() {
+    /// More than the system's buffers hold.
+    const MUCH: usize = 8 << 20;
+    everywhere(|_| {
+        for flush in [true, false] {
+            let (client, mut server) = connected();
+            // A larger one, or what is written would not be kept at all.
+            let mut writer = BufWriter::with_capacity(2 * MUCH, client);
+            writer.write_all(&vec![7; MUCH]).unwrap();
+            assert!(with_deadline(SOON, || writer.flush()).is_err());
+            let reader = fiber::spawn(move || {
+                let mut received = Vec::new();
+                server.read_to_end(&mut received).unwrap();
+                received.len()
+            });
+            if flush {
+                writer.flush().unwrap();
+            }
+            drop(writer);
+            let received = reader.join().unwrap();
+            assert_eq!(received == MUCH, flush, "{received} bytes");
+        }
     });
 }
 

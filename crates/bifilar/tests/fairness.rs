@@ -8,7 +8,7 @@ use bifilar::{
     time::sleep,
 };
 use std::{
-    future::ready,
+    future::{Future, ready},
     io::{Read, Write},
     sync::{
         Arc,
@@ -160,5 +160,58 @@ fn beside_a_worker_that_is_stuck() {
         tasks.into_iter().for_each(|task| task.join().unwrap());
         hold.send(()).unwrap();
         stuck.join().unwrap();
+    }
+}
+
+/// Futures of `sync` that are always ready: an async loop over them gives way, and can be cancelled.
+#[test]
+fn async_loops_that_always_find_something_ready_give_way() {
+    type Loop = fn() -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+    let loops: [(&str, Loop); 4] = [
+        ("a lock", || {
+            Box::pin(async {
+                let lock = bifilar::sync::Mutex::new(());
+                loop {
+                    drop(lock.lock().await);
+                }
+            })
+        }),
+        ("permits", || {
+            Box::pin(async {
+                let permits = bifilar::sync::Semaphore::new(1);
+                loop {
+                    drop(permits.acquire().await);
+                }
+            })
+        }),
+        ("a channel", || {
+            Box::pin(async {
+                let (sender, receiver) = bifilar::sync::channel::bounded(1);
+                loop {
+                    sender.send(()).await.unwrap();
+                    receiver.recv().await.unwrap();
+                }
+            })
+        }),
+        ("a notification", || {
+            Box::pin(async {
+                let bell = bifilar::sync::Notify::new();
+                loop {
+                    bell.notify_one();
+                    bell.notified().await;
+                }
+            })
+        }),
+    ];
+    for (name, make) in loops {
+        Builder::new().workers(1).run(|| {
+            let busy = task::spawn(make());
+            // Hangs if it doesn't give way.
+            for _ in 0..10 {
+                fiber::yield_now();
+            }
+            busy.cancel();
+            assert!(busy.join().unwrap_err().is_cancelled(), "{name}");
+        });
     }
 }

@@ -8,6 +8,7 @@ mod child;
 use std::{
     any::Any,
     ffi::{c_int, c_void},
+    mem,
     os::unix::process::ExitStatusExt,
     panic::{AssertUnwindSafe, catch_unwind, panic_any},
     rc::Rc,
@@ -19,31 +20,9 @@ use child::Side;
 type MayUnwind = unsafe extern "C-unwind" fn(*const c_void, *const c_void, *mut c_void) -> c_int;
 type MayNot = unsafe extern "C" fn(*const c_void, *const c_void, *mut c_void) -> c_int;
 
-mod may_unwind {
-    use super::*;
-    unsafe extern "C-unwind" {
-        pub fn qsort_r(
-            base: *mut c_void,
-            count: usize,
-            size: usize,
-            compare: MayUnwind,
-            arg: *mut c_void,
-        );
-    }
-}
-
-mod may_not {
-    use super::*;
-    unsafe extern "C" {
-        #[allow(clashing_extern_declarations)] // the point of this file
-        pub fn qsort_r(
-            base: *mut c_void,
-            count: usize,
-            size: usize,
-            compare: MayNot,
-            arg: *mut c_void,
-        );
-    }
+// Declared once: of two declarations of a symbol that differ, an optimised build takes either.
+unsafe extern "C-unwind" {
+    fn qsort_r(base: *mut c_void, count: usize, size: usize, compare: MayUnwind, arg: *mut c_void);
 }
 
 /// What a comparison does between looking at its arguments and answering.
@@ -98,14 +77,14 @@ fn sort(
         let comparison = Comparison { suspender, token, panic_at };
         let mut bytes = [5, 3, 1, 4, 2];
         let (base, arg) = (bytes.as_mut_ptr().cast(), (&raw const comparison).cast_mut().cast());
+        let compare = if may_unwind {
+            compare_may_unwind
+        } else {
+            // SAFETY: both are called alike; this one never unwinds.
+            unsafe { mem::transmute::<MayNot, MayUnwind>(compare_may_not) }
+        };
         // SAFETY: five bytes, and the argument that the comparison expects.
-        unsafe {
-            if may_unwind {
-                may_unwind::qsort_r(base, 5, 1, compare_may_unwind, arg);
-            } else {
-                may_not::qsort_r(base, 5, 1, compare_may_not, arg);
-            }
-        }
+        unsafe { qsort_r(base, 5, 1, compare, arg) };
         bytes
     })
 }

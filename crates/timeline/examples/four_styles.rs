@@ -6,7 +6,7 @@
 //! ```
 //!
 //! writes `sync`, `threads`, `fibers` and `tasks` as `.svg`, `.html`, `.json` and `.txt` into that
-//! folder, and prints the texts when it is given none.
+//! folder, and the recordings as lines; it prints the texts when it is given none.
 //!
 //! | style | what to see |
 //! |---|---|
@@ -41,30 +41,37 @@ const FETCHES: [Fetch; 2] = [
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
+    let folder = env::args().nth(1);
+    for (name, recording, diagram) in pictures() {
+        match &folder {
+            None => println!("{}\n", diagram.text(80)),
+            Some(folder) => {
+                fs::create_dir_all(folder)?;
+                let path = Path::new(folder).join(name);
+                for ending in ["svg", "html", "json", "txt"] {
+                    diagram.write_to(path.with_extension(ending))?;
+                }
+                fs::write(path.with_extension("recording"), recording.to_string())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The name of each style, its recording, and the diagram of it, all at one scale.
+pub fn pictures() -> Vec<(&'static str, Recording, Diagram)> {
     bifilar_timeline::set_enabled(true);
-    let pictures = [
+    let styles = [
         ("sync", "Two fetches, one after the other", sync()),
         ("threads", "Two fetches, a thread for each", threads()),
         ("fibers", "Two fetches, a fiber for each, on one thread", fibers()),
         ("tasks", "Two fetches, an async task for each, on one thread", tasks()),
     ];
-    let folder = env::args().nth(1);
-    for (name, title, recording) in pictures {
-        // All at the same scale, which is that of the one that takes longest.
+    let drawn = styles.into_iter().map(|(name, title, recording)| {
         let diagram = Diagram::from(&recording).between(0, LONGEST * US).titled(title);
-        match &folder {
-            None => println!("{}\n", diagram.text(80)),
-            Some(folder) => {
-                fs::create_dir_all(folder)?;
-                for ending in ["svg", "html", "json", "txt"] {
-                    diagram.write_to(Path::new(folder).join(name).with_extension(ending))?;
-                }
-                let lines = Path::new(folder).join(name).with_extension("recording");
-                fs::write(lines, recording.to_string())?;
-            }
-        }
-    }
-    Ok(())
+        (name, recording, diagram)
+    });
+    drawn.collect()
 }
 
 // ── blocking: a call returns when it is done ────────────────────────────────────────────────────

@@ -25,6 +25,7 @@
 //! | `event` | [`Event`]: what can be recorded |
 //! | `recorder`, `ring`, `packed` | recording: one ring a thread, records of four words |
 //! | `recording`, `lines` | [`Recording`]: what a snapshot brings, and as lines of text |
+//! | `renumber` | small numbers for its tasks, so that recordings can be compared |
 //! | `diagram` | [`Diagram`]: lanes, boxes, pauses and arrows, from events (`build`, `orphans`) |
 //! | `diagram::{svg, html, trace, text}` | the pictures; `html` holds a script and a style of its own |
 //!
@@ -64,6 +65,7 @@ mod packed;
 mod primitives;
 mod recorder;
 mod recording;
+mod renumber;
 mod ring;
 
 pub use diagram::{

@@ -5,7 +5,11 @@
 
 mod common;
 
-use bifilar_timeline::Diagram;
+#[path = "../examples/four_styles.rs"]
+#[allow(dead_code)] // its `main`
+mod four_styles;
+
+use bifilar_timeline::{BoxKind, Diagram, PauseKind};
 use common::{EVERYTHING, describe, parse};
 use serde_json::Value;
 use std::{env, fs, path::Path};
@@ -42,6 +46,40 @@ fn the_pictures_are_the_ones_that_were_looked_at() {
 fn page_data(page: &str) -> &str {
     let (_, data) = page.split_once("id=\"data\">\n").unwrap();
     data.split_once("</script>").unwrap().0
+}
+
+/// What the README shows is what the example prints.
+#[test]
+fn the_readme_shows_what_is_drawn() {
+    let readme = include_str!("../README.md");
+    for (name, _, diagram) in four_styles::pictures() {
+        let text = diagram.text(80);
+        let picture = text.split("\n\n").nth(1).unwrap();
+        assert!(name == "sync" || readme.contains(picture), "{name}:\n{picture}");
+    }
+}
+
+/// The same work needs the same calls, whatever the style.
+#[test]
+fn four_styles_make_the_same_calls() {
+    let calls = |diagram: &Diagram, name: &str| {
+        let done = diagram.boxes.iter().filter(|drawn| match drawn.kind {
+            BoxKind::SystemCall { result, .. } => *drawn.label == *name && result != -11,
+            _ => false,
+        });
+        done.count()
+    };
+    for (style, _, diagram) in four_styles::pictures() {
+        let made = ["connect", "write", "read"].map(|name| calls(&diagram, name));
+        assert_eq!(made, [2, 2, 2], "{style}");
+        let paused = |kind| diagram.pauses.iter().filter(|pause| pause.kind == kind).count();
+        let (kept, away) = (paused(PauseKind::StackKept), paused(PauseKind::StackPutAway));
+        match style {
+            "fibers" => assert_eq!((kept, away), (4, 2), "put away from spawn to first poll only"),
+            "tasks" => assert!(kept == 0 && away >= 6, "{kept} {away}"),
+            _ => assert_eq!((kept, away), (0, 0), "{style}"),
+        }
+    }
 }
 
 #[test]

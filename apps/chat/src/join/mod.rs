@@ -61,6 +61,7 @@ fn talk(address: &str) -> Result<(), String> {
     let gone = |_| format!("the server at {address} has closed the connection");
     loop {
         match select(&mut printer, read_line()).wait() {
+            Either::Left((Ok(Parting::Goodbye), _)) => return Ok(()),
             Either::Left(_) => return Err(gone(())),
             Either::Right((Ok(Ok(Some(line))), _)) => match Command::parse(&line) {
                 Ok(Command::Nothing) => {}
@@ -97,8 +98,17 @@ fn send(mut stream: &TcpStream, request: &Request<'_>) -> io::Result<()> {
     stream.write_all(encode(request).as_bytes())
 }
 
+/// How the server closed.
+enum Parting {
+    /// With a goodbye.
+    Goodbye,
+    /// Without one.
+    Silence,
+}
+
 /// Prints what comes until the server closes.
-fn print_notices(mut stream: &TcpStream) {
+fn print_notices(mut stream: &TcpStream) -> Parting {
+    let mut parting = Parting::Silence;
     let mut lines = LineBuffer::new(MAX_LINE);
     while let Ok(count @ 1..) = stream.read(lines.space()) {
         lines.filled(count);
@@ -109,15 +119,23 @@ fn print_notices(mut stream: &TcpStream) {
                     writeln!(out, "[{}] {}", Printable(&group_name), Printable(&message))
                 }
                 Ok(Ok(Notice::Error(text))) => writeln!(out, "Error: {}", Printable(&text)),
+                Ok(Ok(Notice::Goodbye(reason))) => {
+                    parting = Parting::Goodbye;
+                    writeln!(out, "{}. Goodbye!", Printable(&reason))
+                }
                 Ok(Err(error)) => writeln!(out, "The server sent a line I don't know. {error}"),
-                Err(_) => return print::remark("The server sent a line without end."),
+                Err(_) => {
+                    print::remark("The server sent a line without end.");
+                    return parting;
+                }
             };
             if printed.is_err() {
-                return; // nobody reads what is printed
+                return parting; // nobody reads what is printed
             }
         }
         let _ = out.flush();
     }
+    parting
 }
 
 /// Text from others, without the control characters with which it could take over the terminal.

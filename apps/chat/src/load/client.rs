@@ -63,7 +63,7 @@ impl Client {
             if let Some(line) = self.lines.next_line() {
                 let line = line.map_err(|_| io::Error::other("a line without end"))?;
                 return match decode(line).map_err(io::Error::other)? {
-                    Notice::Error(text) => Ok(Some(text.into_owned())),
+                    Notice::Error(text) | Notice::Goodbye(text) => Ok(Some(text.into_owned())),
                     Notice::Message { message, .. } => Ok(Some(message.into_owned())),
                 };
             }
@@ -88,7 +88,7 @@ impl Client {
                     Ok(Ok(Notice::Message { group_name, message })) => {
                         numbers.push(number(&message).filter(|_| group_name == group.name));
                     }
-                    Ok(Ok(Notice::Error(text))) => totals.complaint(&text),
+                    Ok(Ok(Notice::Error(text) | Notice::Goodbye(text))) => totals.complaint(&text),
                     Ok(Err(error)) => totals.complaint(&error),
                     Err(_) => return totals.disconnected(Some("a line without end".into())),
                 }

@@ -1,19 +1,26 @@
 //! Style *fibers*: a fiber for each connection's reading half and one for its writing half. The
-//! code is the threads' code; a call that would block suspends the fiber.
+//! code is the threads' code; a call that would block suspends the fiber, and can be interrupted
+//! there when the server is to end.
 
-use std::{io, net::Shutdown, sync::Arc};
+use std::{
+    convert::Infallible,
+    io,
+    net::{Shutdown, SocketAddr},
+    sync::Arc,
+};
 
 use bifilar::{
     Wait, fiber,
     net::{TcpListener, TcpStream},
+    sync::channel::{self, Sender},
     time::timeout,
-    unblock,
+    until,
 };
 
 use super::{
     Hall, Options,
     accept::AcceptErrors,
-    metrics,
+    farewell, metrics,
     session::{Socket, split},
     sessions::CLOSE_GRACE,
 };
@@ -24,24 +31,40 @@ pub fn serve(hall: &Arc<Hall>, options: &Options) -> io::Result<usize> {
         let listener = TcpListener::bind(&options.listen).wait()?;
         metrics::serve(hall)?;
         hall.open(&listener, listener.local_addr()?)?;
+        let (asking, readers) = channel::bounded(1);
         let mut errors = AcceptErrors::default();
         loop {
             match listener.accept().wait() {
-                Ok((stream, _)) => start(hall, stream),
+                Ok((stream, peer)) => start(hall, stream, peer, asking.clone())?,
                 Err(_) if hall.is_closing() => break,
                 Err(error) => fiber::sleep(errors.pause_after(&error)),
             }
         }
-        let sessions = hall.sessions.clone();
-        unblock(move || sessions.wait_until_over()).wait().map_err(io::Error::other)
+        drop((listener, asking));
+        farewell::deliver(hall, readers).wait()
     })
 }
 
-fn start(hall: &Hall, stream: TcpStream) {
+fn start(
+    hall: &Hall,
+    stream: TcpStream,
+    peer: SocketAddr,
+    asking: Sender<Infallible>,
+) -> io::Result<()> {
     super::prepare(&stream);
-    let (reader, writer) = split(hall, stream);
-    fiber::spawn(|| writer.run()); // detached, as with threads
-    fiber::spawn(|| reader.run());
+    let (mut reader, writer) = split(hall, stream);
+    let closing = hall.closing.clone();
+    let read = move || {
+        if until(closing.cancelled(), || reader.run()).is_err() {
+            reader.drain();
+            drop(asking);
+            reader.linger();
+        }
+    };
+    let name = |half| fiber::Builder::new().name(format!("{half} {peer}"));
+    name("writer").spawn(|| writer.run())?; // detached, as with threads
+    name("reader").spawn(read)?;
+    Ok(())
 }
 
 impl Socket for TcpStream {

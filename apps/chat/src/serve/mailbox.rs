@@ -6,6 +6,7 @@
 
 use std::{
     future::poll_fn,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -28,14 +29,14 @@ pub struct Mailbox {
 
 impl Mailbox {
     /// A mailbox, and the sender through which the reading half puts its notes in.
-    pub fn new(groups: &Groups) -> (Sender<Note>, Self) {
+    pub fn new(groups: &Arc<Groups>) -> (Sender<Note>, Self) {
         let (sender, notes) = channel::bounded(MAX_NOTES);
         (sender, Self { notes: Some(notes), outbox: Outbox::new(groups) })
     }
 
     /// Waits until there is something to send and fills `batch` with it, one write's worth at
     /// most. False when nothing more will come: the reading half is gone, or the table of groups
-    /// was closed, and everything taken until then was handed out.
+    /// was closed, and everything taken until then was handed out, with a goodbye at its end.
     pub async fn next_batch(&mut self, batch: &mut Vec<u8>) -> bool {
         batch.clear();
         poll_fn(|cx| self.poll_batch(cx, batch)).await
@@ -49,9 +50,13 @@ impl Mailbox {
             self.poll_notes(cx, batch);
             self.outbox.gather(cx, batch);
         }
+        let over = self.notes.is_none() || self.outbox.is_over();
+        if batch.is_empty() && over {
+            self.outbox.say_goodbye(batch);
+        }
         if !batch.is_empty() {
             Poll::Ready(true)
-        } else if self.notes.is_none() || self.outbox.is_over() {
+        } else if over {
             Poll::Ready(false)
         } else {
             batch.shrink_to(IDLE_BYTES);

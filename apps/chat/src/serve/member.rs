@@ -19,7 +19,7 @@ use std::{
 };
 
 use crate::{
-    groups::{Groups, News, Subscription},
+    groups::{Groups, News, Refusal, Subscription},
     lines::TooLong,
     protocol::{BadLine, Notice, Request, decode, encode},
 };
@@ -109,17 +109,25 @@ impl Note {
 /// The half of a client that is told.
 #[derive(Debug)]
 pub struct Outbox {
+    groups: Arc<Groups>,
     /// One for each group joined; while there is none, one to the lobby.
     subscriptions: Vec<Subscription>,
     in_lobby: bool,
     /// Which subscription comes first next time, so that a busy group cannot silence the others.
     turn: usize,
+    said_goodbye: bool,
 }
 
 impl Outbox {
     /// An outbox that hears of nothing but the table's closing.
-    pub fn new(groups: &Groups) -> Self {
-        Self { subscriptions: groups.lobby().into_iter().collect(), in_lobby: true, turn: 0 }
+    pub fn new(groups: &Arc<Groups>) -> Self {
+        Self {
+            groups: groups.clone(),
+            subscriptions: groups.lobby().into_iter().collect(),
+            in_lobby: true,
+            turn: 0,
+            said_goodbye: false,
+        }
     }
 
     /// Takes a note in; what it says goes to `batch`, or comes with the next
@@ -181,6 +189,14 @@ impl Outbox {
     /// Leaves every group.
     pub fn leave(&mut self) {
         self.subscriptions.clear();
+    }
+
+    /// For when there is nothing more to send: a goodbye, once, if the table was closed.
+    pub fn say_goodbye(&mut self, batch: &mut Vec<u8>) {
+        if !self.said_goodbye && self.groups.is_closed() {
+            self.said_goodbye = true;
+            batch.extend_from_slice(encode(&Notice::goodbye(&Refusal::Closed)).as_bytes());
+        }
     }
 
     /// Whether nothing can come any more: the table was closed and everything is gathered.

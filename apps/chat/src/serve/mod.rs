@@ -6,7 +6,7 @@
 //!   serve ─────┼ fibers     two fibers a connection  ─┘           ├─ mailbox ─┐
 //!    │         ├ tasks      two async tasks a connection ─────────┘           ├─ member ─ groups
 //!    │         └ callbacks  one thread, a state machine a connection ─────────┘
-//!    └─ signals: close the groups, close the listener; every style ends by itself
+//!    └─ signals: close the hall; every style ends by itself, fibers and tasks by one farewell
 //! ```
 //!
 //! Two for each connection, because two things go on at once: the one reads what the client asks,
@@ -20,6 +20,7 @@
 
 mod accept;
 mod callbacks;
+mod farewell;
 mod fibers;
 mod mailbox;
 mod member;
@@ -35,11 +36,12 @@ use std::{
     net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
     os::fd::AsFd,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    process::ExitCode,
+    sync::{Arc, Mutex},
+    time::Duration,
 };
+
+use bifilar::sync::CancelToken;
 
 use crate::{address, groups::Groups, limits, signals};
 use sessions::Sessions;
@@ -93,18 +95,37 @@ pub struct Options {
     /// Say over HTTP how the runtime does, in the text that Prometheus reads; for fibers and tasks
     #[arg(long, value_name = "ADDR:PORT")]
     pub metrics: Option<String>,
+    /// How long clients may take, after a signal, to read what was taken for them
+    #[arg(long, value_name = "SECONDS", default_value = "5")]
+    #[arg(value_parser = clap::value_parser!(u32).range(..=86_400))]
+    pub shutdown_limit: u32,
     /// End, as on a signal, when the other end of the pipe that is standard input is closed: so
     /// ends with whoever started it, however that one ends
     #[arg(long, hide = true)]
     pub leash: bool,
 }
 
+/// How a server ends, for whoever types `--help`.
+pub const EXIT_STATUS: &str = "\
+SIGINT or SIGTERM ends the server when it has delivered what it has taken; a
+second one ends it at once.
+
+Exit status:
+    0  everything was delivered
+    1  the server could not serve
+    2  the command line is wrong
+    3  at the limit some clients had not read everything
+  130  a second signal came, SIGINT (143: SIGTERM)";
+
+/// Some clients had not read everything.
+const CUT_OFF: u8 = 3;
+
 /// Runs a server until it is told to stop by a signal.
 ///
 /// # Errors
 ///
 /// A text for the user, when the server cannot start.
-pub fn run(options: &Options) -> Result<(), String> {
+pub fn run(options: &Options) -> Result<ExitCode, String> {
     limits::raise_open_files();
     if options.workers.is_some() && matches!(options.style, Style::Threads | Style::Callbacks) {
         tracing::warn!("--workers has no effect on the style {}", options.style);
@@ -114,7 +135,8 @@ pub fn run(options: &Options) -> Result<(), String> {
         groups: Groups::new(),
         sessions: Arc::default(),
         max_line: options.max_line,
-        closing: Arc::default(),
+        closing: CancelToken::new(),
+        shutdown_limit: Duration::from_secs(options.shutdown_limit.into()),
         leash: options.leash,
         metrics: Mutex::new(metrics.transpose()?),
     });
@@ -125,19 +147,25 @@ pub fn run(options: &Options) -> Result<(), String> {
         Style::Tasks => tasks::serve(&hall, options),
     };
     match served {
-        Ok(0) => tracing::info!("everything was delivered"),
-        Ok(cut_off) => tracing::warn!(cut_off, "some clients had not read everything"),
+        Ok(0) => {
+            tracing::info!("everything was delivered");
+            Ok(ExitCode::SUCCESS)
+        }
+        Ok(cut_off) => {
+            tracing::warn!(cut_off, "some clients had not read everything");
+            Ok(ExitCode::from(CUT_OFF))
+        }
         Err(error) => {
             let reason = address::explain(&options.listen, &error);
-            return Err(format!("cannot serve on {}: {reason}", options.listen));
+            Err(format!("cannot serve on {}: {reason}", options.listen))
         }
     }
-    Ok(())
 }
 
 /// The runtime for the styles that need one.
 fn runtime(options: &Options) -> bifilar::Builder {
-    let runtime = bifilar::Builder::new().name("chat");
+    // Who is cut off has had its time; this is for destructors, which wait for nobody.
+    let runtime = bifilar::Builder::new().name("chat").shutdown_limit(sessions::CLOSE_GRACE);
     match options.workers {
         Some(workers) => runtime.workers(workers.into()),
         None => runtime,
@@ -166,24 +194,26 @@ struct Hall {
     groups: Arc<Groups>,
     sessions: Arc<Sessions>,
     max_line: NonZeroUsize,
-    closing: Arc<AtomicBool>,
+    /// The server is to end.
+    closing: CancelToken,
+    /// How long that may take.
+    shutdown_limit: Duration,
     leash: bool,
     /// Where to say how the runtime does, until somebody does.
     metrics: Mutex<Option<TcpListener>>,
 }
 
 impl Hall {
-    /// Tells the world that the server listens, and arranges for its end: on a signal the groups
-    /// are closed, which ends every session when it has delivered, and the listener is shut down,
-    /// which makes its accept fail.
+    /// Tells the world that the server listens, and arranges for its end: on a signal the hall is
+    /// closing, and the listener is shut down, which makes its accept fail. The style then closes the
+    /// groups, which ends every session when it has delivered.
     fn open(&self, listener: &impl AsFd, address: SocketAddr) -> io::Result<()> {
         let listener = listener.as_fd().try_clone_to_owned()?;
-        let (groups, closing) = (self.groups.clone(), self.closing.clone());
+        let closing = self.closing.clone();
         let leash = self.leash.then(io::stdin);
         signals::on_first(leash, move |reason| {
             tracing::info!("{reason}: delivering what was taken, then leaving");
-            closing.store(true, Ordering::Release); // partner: is_closing
-            groups.close();
+            closing.cancel();
             if let Err(error) = rustix::net::shutdown(&listener, rustix::net::Shutdown::Both) {
                 tracing::warn!("cannot shut the listener down: {error}");
             }
@@ -196,6 +226,6 @@ impl Hall {
 
     /// Whether accept loops are to end.
     fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire) // partner: the store in open
+        self.closing.is_cancelled()
     }
 }

@@ -6,18 +6,23 @@
 //!
 //! How a session ends: the client closes, or breaks the rules, and the reading half ends first;
 //! or the server shuts down, or the client is gone, and the writing half ends first. Either way
-//! the other half follows.
+//! the other half follows. Where the reading half can be interrupted (in a fiber), a server that
+//! shuts down has it [`drain`](Reader::drain) first, so that what has arrived is taken.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::Shutdown,
+    os::fd::AsFd,
     sync::Arc,
 };
 
-use bifilar::{Wait, sync::channel::Sender};
+use bifilar::{
+    Wait,
+    sync::channel::{Sender, TrySendError},
+};
 
 use super::{
-    Hall,
+    Hall, farewell,
     mailbox::Mailbox,
     member::{Member, Note, Outcome},
     sessions::{Delivering, Open},
@@ -25,7 +30,7 @@ use super::{
 use crate::lines::LineBuffer;
 
 /// A connection that any number of threads or fibers may read and write through `&`.
-pub trait Socket: Send + Sync + 'static {
+pub trait Socket: AsFd + Send + Sync + 'static {
     /// Shuts one or both directions down.
     fn shutdown(&self, how: Shutdown) -> io::Result<()>;
 
@@ -40,7 +45,8 @@ pub struct Reader<S> {
     stream: Arc<S>,
     lines: LineBuffer,
     member: Member,
-    notes: Sender<Note>,
+    /// None once the writing half is to end.
+    notes: Option<Sender<Note>>,
     _open: Open,
 }
 
@@ -61,7 +67,7 @@ pub fn split<S: Socket>(hall: &Hall, stream: S) -> (Reader<S>, Writer<S>) {
         stream: stream.clone(),
         lines: LineBuffer::new(hall.max_line),
         member: Member::new(hall.groups.clone(), hall.max_line),
-        notes,
+        notes: Some(notes),
         _open: open,
     };
     (reader, Writer { stream, mailbox, _delivering: delivering })
@@ -72,16 +78,15 @@ where
     for<'a> &'a S: Read,
 {
     /// Does what the client asks until it closes or has to be closed.
-    pub fn run(mut self) {
+    pub fn run(&mut self) {
         while let Ok(1..) = self.read() {
             while let Some(line) = self.lines.next_line() {
                 match self.member.handle(line) {
                     Outcome::Done => {}
-                    // Without a writing half the session is ending: nobody to tell.
-                    Outcome::Note(note) => drop(self.notes.send(note).wait()),
+                    Outcome::Note(note) => self.tell(note),
                     Outcome::Last(note) => {
-                        drop(self.notes.send(note).wait());
-                        drop(self.notes); // the writing half says it and ends
+                        self.tell(note);
+                        self.notes = None; // the writing half says it and ends
                         self.stream.discard();
                         let _ = self.stream.shutdown(Shutdown::Both);
                         return;
@@ -89,6 +94,29 @@ where
                 }
             }
         }
+    }
+
+    /// Gives a note to the writing half, and waits while that has too many.
+    fn tell(&self, note: Note) {
+        let Some(notes) = &self.notes else { return };
+        // First without a wait, which an interruption could end at any time.
+        if let Err(TrySendError::Full(note)) = notes.try_send(note) {
+            // Without a writing half the session is ending: nobody to tell.
+            drop(notes.send(note).wait());
+        }
+    }
+
+    /// After an interruption of [`run`](Self::run): see [`farewell::drain`].
+    pub fn drain(&mut self) {
+        if let Some(notes) = &self.notes {
+            farewell::drain(&*self.stream, &mut self.lines, &mut self.member, notes);
+        }
+    }
+
+    /// Reads and forgets until the client closes. The writing half goes on meanwhile.
+    pub fn linger(self) {
+        let mut bytes = [0; 4096];
+        while let Ok(1..) = (&*self.stream).read(&mut bytes) {}
     }
 
     /// Reads what there is; 0 at the end.

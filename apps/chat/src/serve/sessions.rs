@@ -9,11 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a shutdown waits for clients to read what was taken for them.
-const DELIVERY_GRACE: Duration = Duration::from_secs(5);
-
-/// How long it then waits for them to close their side. Closing on a client that is still
-/// sending would reset the connection, and with it what is on its way.
+/// How long a client may take to close its side after it was sent everything; for the server's end,
+/// since the last one did. Closing on a client that is still sending would reset the connection, and
+/// with it what is on its way.
 pub const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
 /// The sessions of a server.
@@ -27,6 +25,8 @@ pub struct Sessions {
 struct Counts {
     open: usize,
     delivering: usize,
+    /// When one of them became less.
+    changed: Option<Instant>,
 }
 
 /// How a shutdown stands.
@@ -56,20 +56,20 @@ impl Sessions {
         counts.open.max(counts.delivering)
     }
 
-    /// Whether a shutdown that began at `since` has to wait any longer.
-    pub fn farewell(&self, since: Instant) -> Farewell {
+    /// Whether a shutdown that began at `since` has to wait any longer, within its limit.
+    pub fn farewell(&self, since: Instant, limit: Duration) -> Farewell {
         let counts = *self.counts();
-        counts.farewell(since, Instant::now())
+        counts.farewell(since, limit, Instant::now())
     }
 
-    /// Blocks the thread until a shutdown that begins now is over; returns how many clients were
-    /// cut off.
-    pub fn wait_until_over(&self) -> usize {
+    /// Blocks the thread until a shutdown that begins now is over, for `limit` at most; returns how
+    /// many clients were cut off.
+    pub fn wait_until_over(&self, limit: Duration) -> usize {
         let since = Instant::now();
         let mut counts = self.counts();
         loop {
             let now = Instant::now();
-            match counts.farewell(since, now) {
+            match counts.farewell(since, limit, now) {
                 Farewell::Over { cut_off } => return cut_off,
                 Farewell::Until(time) => {
                     let waited = self.changed.wait_timeout(counts, time - now);
@@ -84,23 +84,25 @@ impl Sessions {
     }
 
     fn change(&self, change: impl FnOnce(&mut Counts)) {
-        change(&mut self.counts());
+        let mut counts = self.counts();
+        change(&mut counts);
+        counts.changed = Some(Instant::now());
+        drop(counts);
         self.changed.notify_all();
     }
 }
 
 impl Counts {
-    fn farewell(self, since: Instant, now: Instant) -> Farewell {
-        let grace = match self {
-            Counts { delivering: 1.., .. } => DELIVERY_GRACE,
-            Counts { open: 1.., .. } => CLOSE_GRACE,
-            _ => Duration::ZERO,
+    fn farewell(self, since: Instant, limit: Duration, now: Instant) -> Farewell {
+        let end = since + limit;
+        let end = match self {
+            Counts { delivering: 1.., .. } => end,
+            Counts { open: 1.., .. } => {
+                end.min(self.changed.unwrap_or(since).max(since) + CLOSE_GRACE)
+            }
+            _ => since,
         };
-        if now < since + grace {
-            Farewell::Until(since + grace)
-        } else {
-            Farewell::Over { cut_off: self.delivering }
-        }
+        if now < end { Farewell::Until(end) } else { Farewell::Over { cut_off: self.delivering } }
     }
 }
 
@@ -131,17 +133,21 @@ mod tests {
     #[test]
     fn a_shutdown_waits_for_deliveries_then_for_closing_and_is_bounded() {
         let since = Instant::now();
-        let after = |open, delivering, ms| {
-            Counts { open, delivering }.farewell(since, since + Duration::from_millis(ms))
+        let at = |ms| since + Duration::from_millis(ms);
+        let after = |open, delivering, changed_ms: Option<u64>, ms| {
+            let counts = Counts { open, delivering, changed: changed_ms.map(at) };
+            counts.farewell(since, Duration::from_secs(5), at(ms))
         };
         let over = |cut_off| Farewell::Over { cut_off };
-        assert_eq!(after(0, 0, 0), over(0));
-        assert_eq!(after(0, 1, 0), Farewell::Until(since + DELIVERY_GRACE));
-        assert_eq!(after(2, 1, 0), Farewell::Until(since + DELIVERY_GRACE));
-        assert_eq!(after(2, 0, 0), Farewell::Until(since + CLOSE_GRACE));
-        assert_eq!(after(2, 0, 1_000), over(0));
-        assert_eq!(after(2, 2, 4_999), Farewell::Until(since + DELIVERY_GRACE));
-        assert_eq!(after(2, 2, 5_000), over(2));
+        assert_eq!(after(0, 0, None, 0), over(0));
+        assert_eq!(after(0, 1, None, 0), Farewell::Until(at(5_000)));
+        assert_eq!(after(2, 1, None, 0), Farewell::Until(at(5_000)));
+        assert_eq!(after(2, 0, None, 0), Farewell::Until(at(1_000)));
+        assert_eq!(after(2, 0, None, 1_000), over(0));
+        assert_eq!(after(2, 0, Some(700), 1_000), Farewell::Until(at(1_700)));
+        assert_eq!(after(2, 0, Some(4_500), 4_600), Farewell::Until(at(5_000)));
+        assert_eq!(after(2, 2, None, 4_999), Farewell::Until(at(5_000)));
+        assert_eq!(after(2, 2, Some(4_900), 5_000), over(2));
     }
 
     #[test]
@@ -149,7 +155,7 @@ mod tests {
         let sessions = Arc::new(Sessions::default());
         let (open, delivering) = sessions.enter();
         let ends = std::thread::spawn(move || drop((delivering, open)));
-        assert_eq!(sessions.wait_until_over(), 0);
+        assert_eq!(sessions.wait_until_over(Duration::from_secs(60)), 0);
         ends.join().unwrap();
         assert_eq!(sessions.counts().open, 0);
     }

@@ -1,24 +1,31 @@
 //! Style *tasks*: an async task for each connection's reading half and one for its writing half.
 //! What blocks in the other styles is awaited.
 
-use std::{io, net::Shutdown, sync::Arc};
+use std::{
+    convert::Infallible,
+    io,
+    net::{Shutdown, SocketAddr},
+    sync::Arc,
+};
 
 use bifilar::{
     net::{TcpListener, TcpStream},
-    sync::channel::Sender,
+    race,
+    race::Of2,
+    sync::channel::{self, Sender, TrySendError},
     task,
     time::{sleep, timeout},
-    unblock,
 };
 use futures_util::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
     Hall, Options,
     accept::AcceptErrors,
+    farewell,
     mailbox::Mailbox,
     member::{Member, Note, Outcome},
     metrics,
-    sessions::CLOSE_GRACE,
+    sessions::{CLOSE_GRACE, Delivering, Open},
 };
 use crate::lines::LineBuffer;
 
@@ -31,65 +38,106 @@ async fn accept(hall: &Arc<Hall>, options: &Options) -> io::Result<usize> {
     let listener = TcpListener::bind(&options.listen).await?;
     metrics::serve(hall)?;
     hall.open(&listener, listener.local_addr()?)?;
+    let (asking, readers) = channel::bounded(1);
     let mut errors = AcceptErrors::default();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => start(hall, stream),
+            Ok((stream, peer)) => start(hall, stream, peer, asking.clone())?,
             Err(_) if hall.is_closing() => break,
             Err(error) => sleep(errors.pause_after(&error)).await,
         }
     }
-    let sessions = hall.sessions.clone();
-    unblock(move || sessions.wait_until_over()).await.map_err(io::Error::other)
+    drop((listener, asking));
+    farewell::deliver(hall, readers).await
 }
 
-fn start(hall: &Hall, stream: TcpStream) {
+fn start(
+    hall: &Hall,
+    stream: TcpStream,
+    peer: SocketAddr,
+    asking: Sender<Infallible>,
+) -> io::Result<()> {
     super::prepare(&stream);
     let (open, delivering) = hall.sessions.enter();
     let (notes, mailbox) = Mailbox::new(&hall.groups);
-    let lines = LineBuffer::new(hall.max_line);
-    let member = Member::new(hall.groups.clone(), hall.max_line);
-    let writer = {
-        let stream = stream.clone();
-        async move {
-            write(&stream, mailbox).await;
-            drop(delivering);
+    let writer = write(stream.clone(), mailbox, delivering);
+    let mut reader = Reader {
+        stream,
+        lines: LineBuffer::new(hall.max_line),
+        member: Member::new(hall.groups.clone(), hall.max_line),
+        notes: Some(notes),
+        _open: open,
+    };
+    let closing = hall.closing.clone();
+    let read = async move {
+        if let Of2::B(()) = race((reader.run(), closing.cancelled())).biased().await {
+            let Reader { stream, lines, member, notes, .. } = &mut reader;
+            if let Some(notes) = notes {
+                farewell::drain(&*stream, lines, member, notes);
+            }
+            drop(asking);
+            discard(&reader.stream).await;
         }
     };
-    let reader = async move {
-        read(&stream, lines, member, notes).await;
-        drop(open);
-    };
-    task::spawn(writer); // detached, as threads are
-    task::spawn(reader);
+    let name = |half| task::Builder::new().name(format!("{half} {peer}"));
+    name("writer").spawn(writer)?; // detached, as threads are
+    name("reader").spawn(read)?;
+    Ok(())
 }
 
-/// The reading half: does what the client asks until it closes or has to be closed.
-async fn read(stream: &TcpStream, mut lines: LineBuffer, mut member: Member, notes: Sender<Note>) {
-    while let Ok(count @ 1..) = AsyncReadExt::read(&mut &*stream, lines.space()).await {
-        lines.filled(count);
-        while let Some(line) = lines.next_line() {
-            match member.handle(line) {
-                Outcome::Done => {}
-                // Without a writing half the session is ending: nobody to tell.
-                Outcome::Note(note) => drop(notes.send(note).await),
-                Outcome::Last(note) => {
-                    drop(notes.send(note).await);
-                    drop(notes); // the writing half says it and ends
-                    let _ = timeout(CLOSE_GRACE, discard(stream)).await;
-                    let _ = stream.shutdown(Shutdown::Both);
-                    return;
+/// The reading half.
+struct Reader {
+    stream: TcpStream,
+    lines: LineBuffer,
+    member: Member,
+    /// None once the writing half is to end.
+    notes: Option<Sender<Note>>,
+    _open: Open,
+}
+
+impl Reader {
+    /// Does what the client asks until it closes or has to be closed.
+    async fn run(&mut self) {
+        while let Ok(1..) = self.read().await {
+            while let Some(line) = self.lines.next_line() {
+                match self.member.handle(line) {
+                    Outcome::Done => {}
+                    Outcome::Note(note) => self.tell(note).await,
+                    Outcome::Last(note) => {
+                        self.tell(note).await;
+                        self.notes = None; // the writing half says it and ends
+                        let _ = timeout(CLOSE_GRACE, discard(&self.stream)).await;
+                        let _ = self.stream.shutdown(Shutdown::Both);
+                        return;
+                    }
                 }
             }
+        }
+    }
+
+    /// Reads what there is; 0 at the end.
+    async fn read(&mut self) -> io::Result<usize> {
+        let count = AsyncReadExt::read(&mut &self.stream, self.lines.space()).await?;
+        self.lines.filled(count);
+        Ok(count)
+    }
+
+    /// Gives a note to the writing half, and waits while that has too many.
+    async fn tell(&self, note: Note) {
+        let Some(notes) = &self.notes else { return };
+        // First without a wait, in which the race may be lost.
+        if let Err(TrySendError::Full(note)) = notes.try_send(note) {
+            // Without a writing half the session is ending: nobody to tell.
+            drop(notes.send(note).await);
         }
     }
 }
 
 /// The writing half: sends what the client is to be told until there will be no more.
-async fn write(stream: &TcpStream, mut mailbox: Mailbox) {
+async fn write(stream: TcpStream, mut mailbox: Mailbox, _delivering: Delivering) {
     let mut batch = Vec::new();
     while mailbox.next_batch(&mut batch).await {
-        if AsyncWriteExt::write_all(&mut &*stream, &batch).await.is_err() {
+        if AsyncWriteExt::write_all(&mut &stream, &batch).await.is_err() {
             let _ = stream.shutdown(Shutdown::Both); // the reading half sees the end
             return;
         }

@@ -43,7 +43,8 @@ pub fn serve(hall: &Arc<Hall>, options: &Options) -> io::Result<usize> {
             thread::sleep(errors.pause_after(&error));
         }
     }
-    Ok(hall.sessions.wait_until_over())
+    hall.groups.close();
+    Ok(hall.sessions.wait_until_over(hall.shutdown_limit))
 }
 
 /// As many sessions as the kernel's limit on memory mappings allows, with a tenth to spare. Beyond
@@ -56,9 +57,9 @@ fn max_sessions() -> usize {
 
 fn start(hall: &Hall, stream: TcpStream) -> io::Result<()> {
     super::prepare(&stream);
-    let (reader, writer) = split(hall, stream);
+    let (mut reader, writer) = split(hall, stream);
     spawn("writer", || writer.run())?;
-    spawn("reader", || reader.run())
+    spawn("reader", move || reader.run())
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {

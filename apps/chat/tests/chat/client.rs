@@ -94,6 +94,13 @@ impl Client {
         assert_eq!(self.line(), None);
     }
 
+    /// The next things to come are a goodbye and the end.
+    #[track_caller]
+    pub fn goodbye(&mut self) {
+        assert_eq!(self.next(), Some(json!({"Goodbye": "The server is shutting down"})));
+        self.end();
+    }
+
     /// Waits until the server has taken everything sent before. Nothing else may be on its way
     /// to this client.
     #[track_caller]

@@ -7,6 +7,7 @@ mod client;
 mod command_line;
 mod delivery;
 mod files;
+mod goodbye;
 mod join;
 mod lagging;
 mod leaving;
@@ -23,12 +24,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Makes a test of each function for each style; the function takes the style's name.
 macro_rules! in_each_style {
-    ($($test:ident),+ $(,)?) => { $crate::in_each_style! { @ $($test)+ } };
-    (@ $($test:ident)+) => {
-        mod threads { $( #[test] fn $test() { super::$test("threads") } )+ }
-        mod callbacks { $( #[test] fn $test() { super::$test("callbacks") } )+ }
-        mod fibers { $( #[test] fn $test() { super::$test("fibers") } )+ }
-        mod tasks { $( #[test] fn $test() { super::$test("tasks") } )+ }
+    ($($test:ident),+ $(,)?) => {
+        $crate::in_styles! { [threads callbacks fibers tasks] [$($test)+] }
     };
 }
 use in_each_style;
+
+/// The same for some of the styles.
+macro_rules! in_styles {
+    ([$($style:ident)+] $tests:tt) => { $( $crate::in_styles! { @ $style $tests } )+ };
+    (@ $style:ident [$($test:ident)+]) => {
+        mod $style { $( #[test] fn $test() { super::$test(stringify!($style)) } )+ }
+    };
+}
+use in_styles;

@@ -16,6 +16,9 @@ use crate::{PATIENCE, client::Client};
 /// The program under test.
 pub const CHAT: &str = env!("CARGO_BIN_EXE_chat");
 
+/// More messages than the kernel's buffers hold, fewer than a member may lag.
+pub const LEFT_UNREAD: usize = 950;
+
 /// A running server; killed when dropped.
 pub struct Server {
     pub child: Child,
@@ -94,6 +97,18 @@ impl Server {
         client.join(group);
         client.fence();
         client
+    }
+
+    /// So many members of the group "Deaf" who don't read, with [`LEFT_UNREAD`] messages for each in
+    /// the server's hands; and what stands behind each message's number.
+    pub fn deaf_members(&self, count: usize) -> (Vec<Client>, String) {
+        let padding = "x".repeat(8 * 1024);
+        let members: Vec<_> = (0..count).map(|_| self.member("Deaf")).collect();
+        members.iter().for_each(Client::read_slowly);
+        let mut poster = self.client();
+        (0..LEFT_UNREAD).for_each(|n| poster.post_plain("Deaf", &format!("{n} {padding}")));
+        poster.fence();
+        (members, padding)
     }
 
     /// Sends a signal.

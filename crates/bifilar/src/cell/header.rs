@@ -7,15 +7,20 @@ use super::{
     registry,
     state::State,
 };
-use crate::context::{Bindings, waiting::Noted};
+use crate::context::{
+    Bindings,
+    waiting::{self, Noted},
+};
 use crate::primitives::{AtomicPtr, Ordering, UnsafeCell, fence};
+use crate::record;
+use bifilar_timeline::{Event, Name, Outcome};
 use std::{
     fmt,
     num::NonZeroU64,
     panic::Location,
     ptr::NonNull,
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     task::Waker,
@@ -42,6 +47,16 @@ pub enum TaskKind {
     Fiber,
     /// A closure on the pool of threads for calls that block for real.
     Blocking,
+}
+
+impl fmt::Display for TaskKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TaskKind::Async => "task",
+            TaskKind::Fiber => "fiber",
+            TaskKind::Blocking => "blocking call",
+        })
+    }
 }
 
 /// What is known of a task from its birth on.
@@ -74,6 +89,11 @@ pub(crate) struct Extra {
 }
 
 impl Meta {
+    /// Its name, or where it was spawned.
+    pub fn recorded_name(&self, log: &record::Log) -> Name {
+        self.name().map_or_else(|| log.place(self.location), |name| log.name(name))
+    }
+
     pub fn name(&self) -> Option<&str> {
         self.extra.as_ref()?.name.as_deref()
     }
@@ -137,6 +157,31 @@ impl Header {
             waiting: Noted::new(),
             meta,
         }
+    }
+
+    /// For the record: it comes into being.
+    #[inline]
+    pub fn record_spawn(&self, source: Option<&Arc<record::Source>>) {
+        record::event_for(
+            || source,
+            |log| Event::Spawn {
+                task: self.meta.id.get(),
+                parent: waiting::task_number(),
+                name: self.meta.recorded_name(log),
+            },
+        );
+    }
+
+    /// For the record: its poll ends, by which a task that blocks for real does as well.
+    #[inline]
+    pub(super) fn record_end(&self, outcome: Outcome) {
+        record::event(|log| {
+            let task = self.meta.id.get();
+            if self.meta.kind == TaskKind::Blocking && outcome != Outcome::Cancelled {
+                return Event::BlockingEnd { task, name: self.meta.recorded_name(log) };
+            }
+            Event::PollEnd { task, outcome }
+        });
     }
 
     /// How a task ended whose future was dropped instead of polled.

@@ -23,7 +23,12 @@ pub(crate) struct CancelUnwind;
 ///
 /// It is a future (`.await`, `.wait()`); [`join`](JoinHandle::join) is the word for it in blocking
 /// style. Works on any thread, inside and outside of a runtime. Dropping it detaches the task, which
-/// goes on; dropping it in the middle of waiting loses nothing but the result.
+/// goes on.
+///
+/// # Cancellation
+/// Polling it and not waiting on loses nothing: wait for `&mut handle` to have it back when a
+/// deadline or a cancellation interrupts the wait. [`join`](JoinHandle::join) and `handle.wait()` own
+/// the handle, so there the task is detached then, and its result is dropped.
 ///
 /// ```
 /// bifilar::run(|| {

@@ -47,5 +47,5 @@ pub(crate) use link::{Fifo, Kind, Link};
 pub(crate) use raw::{Schedule, new};
 pub(crate) use registry::Registry;
 pub use report::{Activity, TaskReport};
-pub(crate) use tally::{Outcome, Tally};
+pub(crate) use tally::Tally;
 pub use task::Task;

@@ -4,13 +4,14 @@ use super::{
     header::{Header, Meta, TaskRef},
     join::{CancelUnwind, JoinError, JoinHandle},
     state::{StartPoll, Wake},
-    tally::Outcome,
     waker,
 };
 use crate::{
     context::{self, waiting},
     primitives::{Ordering, UnsafeCell, fence},
+    record,
 };
+use bifilar_timeline::{Event, Outcome};
 use std::{
     any::Any,
     future::Future,
@@ -108,8 +109,14 @@ impl Header {
     pub unsafe fn wake(task: TaskRef) {
         // SAFETY: alive.
         let header = unsafe { task.as_ref() };
-        if header.state.wake() == Wake::Schedule {
-            (header.vtable.schedule)(task);
+        match header.state.wake() {
+            Wake::Schedule => (header.vtable.schedule)(task),
+            // Its runtime may be gone before we could ask it for a log.
+            Wake::Running => record::event(|_| Event::Wake {
+                from: waiting::task_number(),
+                to: header.meta.id.get(),
+            }),
+            Wake::Nothing => {}
         }
     }
 
@@ -199,6 +206,7 @@ unsafe fn poll<F: Future, S: Schedule>(task: TaskRef) {
             match polled {
                 Ok(Poll::Pending) => {
                     cell.header.waiting.keep();
+                    cell.header.record_end(Outcome::Pending);
                     if cell.header.state.end_poll() == Wake::Schedule {
                         S::reschedule(task);
                     }
@@ -221,10 +229,11 @@ unsafe fn poll<F: Future, S: Schedule>(task: TaskRef) {
         }
     };
     let outcome = match &result {
-        Ok(_) => Outcome::Returned,
+        Ok(_) => Outcome::Ready,
         Err(error) if error.is_panic() => Outcome::Panicked,
         Err(_) => Outcome::Cancelled,
     };
+    cell.header.record_end(outcome);
     // SAFETY: as above.
     unsafe { cell.stage.with_mut(|stage| *stage = Stage::Output(result)) };
     // SAFETY: still RUNNING, and the output is stored.

@@ -6,9 +6,10 @@
 use super::{
     header::{Header, TaskRef},
     report::TaskReport,
-    tally::{Outcome, Tally},
+    tally::Tally,
 };
 use crate::primitives::Mutex;
+use bifilar_timeline::Outcome;
 use std::ptr::NonNull;
 
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! What a task is doing, as it can be seen from outside.
 
 use super::header::{Header, Id, TaskKind};
-use crate::context::waiting::Waiting;
+use crate::{context::waiting::Waiting, primitives::Ordering};
 use std::{fmt, panic::Location, time::Duration};
 
 /// What a task was doing at the moment of a report.
@@ -33,7 +33,14 @@ pub struct TaskReport {
     cancelled: bool,
     duration: Duration,
     pub(crate) waiting: Option<Waiting>,
+    /// Where it is suspended, if it is.
+    stack: *mut (),
 }
+
+// SAFETY: the address is that of a stack header, which lives for ever and is made to be shared.
+unsafe impl Send for TaskReport {}
+// SAFETY: as above.
+unsafe impl Sync for TaskReport {}
 
 /// Where a task stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +69,31 @@ impl TaskReport {
             cancelled: header.state.is_cancelled(),
             duration: header.waiting.duration(),
             waiting: if waits { header.waiting.get() } else { None },
+            stack: header.stack.load(Ordering::Relaxed),
         }
+    }
+
+    /// The header of the stack on which it is suspended.
+    pub(crate) fn stack(&self) -> Option<*mut ()> {
+        (self.activity == Activity::Suspended && !self.stack.is_null()).then_some(self.stack)
+    }
+
+    /// As text, but for what it waits for.
+    pub(crate) fn without_wait(&self) -> impl fmt::Display {
+        fmt::from_fn(|f| {
+            write!(f, "{} {}", self.kind, self.id)?;
+            if let Some(name) = self.name() {
+                write!(f, " '{name}'")?;
+            }
+            write!(f, ", spawned at {}: {}", self.location, self.activity)?;
+            if let Some(duration) = self.duration() {
+                write!(f, " for {:.3} s", duration.as_secs_f64())?;
+            }
+            if self.cancelled {
+                f.write_str(", cancelled")?;
+            }
+            Ok(())
+        })
     }
 
     /// Its number.
@@ -110,22 +141,7 @@ impl TaskReport {
 /// `fiber 12 'writer', spawned at src/main.rs:7:5: suspended for 1.250 s, waits for …`
 impl fmt::Display for TaskReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            TaskKind::Async => "task",
-            TaskKind::Fiber => "fiber",
-            TaskKind::Blocking => "blocking call",
-        };
-        write!(f, "{kind} {}", self.id)?;
-        if let Some(name) = self.name() {
-            write!(f, " '{name}'")?;
-        }
-        write!(f, ", spawned at {}: {}", self.location, self.activity)?;
-        if let Some(duration) = self.duration() {
-            write!(f, " for {:.3} s", duration.as_secs_f64())?;
-        }
-        if self.cancelled {
-            f.write_str(", cancelled")?;
-        }
+        self.without_wait().fmt(f)?;
         match self.waiting {
             Some(waiting) => write!(f, ", waits for {waiting}"),
             None => Ok(()),

@@ -71,6 +71,8 @@ pub(crate) struct Detached {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Wake {
     Schedule,
+    /// The end of the poll that is going on will tell who has.
+    Running,
     Nothing,
 }
 
@@ -97,7 +99,11 @@ impl State {
     /// waker wrote is seen by the poll that follows (its partner is `start_poll`).
     pub fn wake(&self) -> Wake {
         let before = self.0.fetch_or(SCHEDULED, Ordering::AcqRel);
-        if before & (SCHEDULED | RUNNING | COMPLETE) == 0 { Wake::Schedule } else { Wake::Nothing }
+        match before & (SCHEDULED | RUNNING | COMPLETE) {
+            0 => Wake::Schedule,
+            RUNNING => Wake::Running,
+            _ => Wake::Nothing,
+        }
     }
 
     pub fn cancel(&self) -> Cancel {

@@ -2,17 +2,11 @@
 //! every task passes twice in any case.
 
 use super::TaskKind;
-
-/// How a task ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Returned,
-    Panicked,
-    Cancelled,
-}
+use bifilar_timeline::Outcome;
 
 const KINDS: usize = 3;
-const OUTCOMES: usize = 3;
+/// `Outcome` has as many; no task ends pending.
+const OUTCOMES: usize = 4;
 
 /// See the module's head.
 #[derive(Clone, Debug, Default)]

@@ -24,7 +24,7 @@ pub(crate) use local::{Bindings, Bound, bindings};
 pub use local::{BoundFuture, Local};
 pub(crate) use region::{Interruption, RegionUnwind, Regions, shielded, until};
 
-use crate::cell::TaskRef;
+use crate::cell::{Id, TaskRef};
 use std::{
     cell::Cell,
     ptr,
@@ -104,6 +104,14 @@ pub(crate) struct Saved {
     task: Option<TaskRef>,
     runtime: *const (),
     locals: Bindings,
+}
+
+impl Saved {
+    /// The number of the task that is put away.
+    pub fn task_id(&self) -> Option<Id> {
+        // SAFETY: its poll is only suspended, so it is alive.
+        Some(unsafe { self.task?.as_ref() }.meta.id)
+    }
 }
 
 impl Context {

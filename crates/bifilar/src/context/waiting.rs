@@ -13,6 +13,8 @@
 use super::with;
 use std::{
     fmt,
+    net::SocketAddr,
+    os::fd::{BorrowedFd, RawFd},
     panic::Location,
     ptr,
     sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
@@ -77,6 +79,32 @@ const KINDS: [Option<What>; 19] = {
     kinds
 };
 
+impl What {
+    /// In a word or two, for recordings.
+    pub fn word(self) -> &'static str {
+        match self {
+            What::Unknown => "",
+            What::Sleep => "sleep",
+            What::Readable => "readable",
+            What::Writable => "writable",
+            What::Join => "join",
+            What::Mutex => "mutex",
+            What::Read => "read lock",
+            What::Write => "write lock",
+            What::Semaphore => "semaphore",
+            What::Send => "send",
+            What::Receive => "receive",
+            What::Oneshot => "oneshot",
+            What::Broadcast => "broadcast",
+            What::Watch => "watch",
+            What::Notify => "notify",
+            What::Barrier => "barrier",
+            What::OnceCell => "once cell",
+            What::Cancelled => "cancelled",
+        }
+    }
+}
+
 impl Waiting {
     pub const UNKNOWN: Waiting = Waiting::on(What::Unknown, 0);
 
@@ -107,6 +135,34 @@ impl Waiting {
 fn epoch() -> Instant {
     static EPOCH: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
     *EPOCH.get_or_init(Instant::now)
+}
+
+impl Waiting {
+    /// As text, with what can be looked up: names of tasks by `name`, and addresses of sockets.
+    pub fn in_words<'a>(&self, name: impl Fn(u64) -> Option<&'a str>) -> String {
+        let mut text = self.to_string();
+        if let Some(name) = self.task().and_then(name) {
+            text += &format!(" '{name}'");
+        }
+        if let What::Readable | What::Writable = self.what
+            && let Some(addresses) = addresses(self.detail)
+        {
+            text += &format!(" ({addresses})");
+        }
+        text
+    }
+}
+
+/// Both ends of a socket. The descriptor may have been closed since, and belong to something else:
+/// then that is what is told.
+fn addresses(descriptor: u64) -> Option<String> {
+    // SAFETY: only asked for its addresses; whatever it is by now, that changes nothing.
+    let socket = unsafe { BorrowedFd::borrow_raw(RawFd::try_from(descriptor).ok()?) };
+    let here = SocketAddr::try_from(rustix::net::getsockname(socket).ok()?).ok()?;
+    match rustix::net::getpeername(socket).ok().flatten().map(SocketAddr::try_from) {
+        Some(Ok(there)) => Some(format!("{here} → {there}")),
+        _ => Some(here.to_string()),
+    }
 }
 
 impl fmt::Display for Waiting {

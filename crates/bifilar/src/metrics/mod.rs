@@ -36,9 +36,10 @@ mod prometheus;
 pub use histogram::Histogram;
 
 use crate::{
-    cell::{Outcome, Tally, TaskKind},
+    cell::{Tally, TaskKind},
     scheduler::{self, Remote, Shared},
 };
+use bifilar_timeline::Outcome;
 use std::time::Duration;
 
 /// What a runtime has done so far, and what it has now. Its `Display` is the text that Prometheus reads
@@ -96,7 +97,7 @@ impl TaskMetrics {
     fn of(tally: &Tally, kind: TaskKind) -> Self {
         TaskMetrics {
             spawned: tally.count_born(kind),
-            returned: tally.count_ended(kind, Outcome::Returned),
+            returned: tally.count_ended(kind, Outcome::Ready),
             panicked: tally.count_ended(kind, Outcome::Panicked),
             cancelled: tally.count_ended(kind, Outcome::Cancelled),
         }

@@ -3,6 +3,7 @@
 use super::{TcpStream, ToSocketAddrs, address::first_that_works};
 use crate::{
     reactor::{Direction, Done, Io},
+    record,
     time::{Sleep, sleep},
 };
 use futures_core::Stream;
@@ -49,6 +50,9 @@ impl TcpListener {
     ///
     /// Sets `SO_REUSEADDR`, as std does.
     ///
+    /// # Cancellation
+    /// Dropping the future leaves nothing bound.
+    ///
     /// # Errors
     /// What the system says of the last address that was tried, or why the name can't be looked up.
     pub fn bind(address: impl ToSocketAddrs) -> impl Future<Output = io::Result<Self>> + Send {
@@ -59,7 +63,8 @@ impl TcpListener {
 
     /// Waits for a connection: the stream, and who is at its other end.
     ///
-    /// Dropping the future loses no connection.
+    /// # Cancellation
+    /// Dropping the future loses no connection: it stays in the system's queue.
     ///
     /// # Errors
     /// What the system says; a connection that was given up meanwhile (`ECONNABORTED`) and running
@@ -72,7 +77,8 @@ impl TcpListener {
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         self.io.poll(cx, Direction::Read, |listener| {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-            let (fd, peer) = acceptfrom_with(listener, flags)?;
+            let accept = || Ok(acceptfrom_with(listener, flags)?);
+            let (fd, peer) = record::system_call("accept4", listener.as_raw_fd(), 0, accept)?;
             let peer = peer
                 .and_then(|peer| SocketAddr::try_from(peer).ok())
                 .ok_or_else(|| io::Error::other("a TCP connection from no IP address"))?;
@@ -85,6 +91,9 @@ impl TcpListener {
     /// Connections that were given up before they could be accepted are passed over. When the system
     /// has run out of descriptors or memory, the stream yields the error, so that it can be logged,
     /// and pauses for 50 ms before it tries again: a loop over it neither ends nor spins.
+    ///
+    /// # Cancellation
+    /// Waiting for the next connection can be given up at any time; none is lost.
     ///
     /// ```no_run
     /// use bifilar::{Wait, WaitIter, fiber, net::TcpListener};

@@ -3,6 +3,7 @@
 use super::{ToSocketAddrs, address::first_that_works};
 use crate::{
     reactor::{Direction, Done, Io},
+    record::system_call,
     wait::Wait,
 };
 use futures_io::{AsyncRead, AsyncWrite};
@@ -28,8 +29,18 @@ use std::{
 /// `std::io::{Read, Write}` wait, `futures_io::{AsyncRead, AsyncWrite}` are polled.
 ///
 /// # Cancellation
-/// A cancelled read or write that has not begun leaves the stream as it was. Of a cancelled
-/// `read_exact`, `read_to_end` or `write_all` a part may have been done.
+/// A `read`, `write` or `peek` that is cancelled while it waits has done nothing, and leaves the
+/// stream as it was. What is made of several of them has done a part:
+///
+/// | cancelled | has taken, or sent |
+/// |---|---|
+/// | `read_exact` | some bytes, which stand at the beginning of the buffer; it doesn't tell how many |
+/// | `read_to_end`, `read_until` | what stands in the vector |
+/// | `read_to_string`, `read_line`, `lines` | some bytes, which are lost: std cuts the string back |
+/// | `write_all` | a beginning of the buffer; it doesn't tell how much |
+///
+/// A `BufReader` keeps what it holds, and so does a `BufWriter`; but one that was interrupted while it
+/// wrote doesn't flush itself when it is dropped, only when it is told to.
 ///
 /// ```
 /// use bifilar::{Wait, net::{TcpListener, TcpStream}};
@@ -54,7 +65,8 @@ pub struct TcpStream {
 impl TcpStream {
     /// Connects to the first of the addresses that answers.
     ///
-    /// Dropping the future gives the attempt up.
+    /// # Cancellation
+    /// Dropping the future gives the attempt up, and closes the socket.
     ///
     /// # Errors
     /// What the system says of the last address that was tried, or why the name can't be looked up.
@@ -71,6 +83,9 @@ impl TcpStream {
     ///
     /// For programs with thousands of connections that are mostly idle: take a buffer when there is
     /// something to put into it.
+    ///
+    /// # Cancellation
+    /// Dropping the future loses nothing.
     ///
     /// # Errors
     /// What the system says.
@@ -90,12 +105,17 @@ impl TcpStream {
     /// ```
     pub fn readable(&self) -> impl Future<Output = io::Result<()>> + Send + '_ {
         poll_fn(|cx| {
-            self.io
-                .poll(cx, Direction::Read, |stream| stream.peek(&mut [0]).map(|_| Done::Full(())))
+            self.io.poll(cx, Direction::Read, |stream| {
+                let peek = || stream.peek(&mut [0]);
+                system_call("recv", stream.as_raw_fd(), 1, peek).map(|_| Done::Full(()))
+            })
         })
     }
 
     /// Reads without taking away: the next read gives the same bytes again.
+    ///
+    /// # Cancellation
+    /// Dropping the future loses nothing; a future that isn't ready has not touched the buffer.
     ///
     /// # Errors
     /// What the system says.
@@ -104,7 +124,10 @@ impl TcpStream {
         buffer: &'a mut [u8],
     ) -> impl Future<Output = io::Result<usize>> + Send + 'a {
         poll_fn(move |cx| {
-            self.io.poll(cx, Direction::Read, |stream| stream.peek(buffer).map(Done::Full))
+            self.io.poll(cx, Direction::Read, |stream| {
+                let (fd, wanted) = (stream.as_raw_fd(), buffer.len());
+                system_call("recv", fd, wanted, || stream.peek(buffer)).map(Done::Full)
+            })
         })
     }
 
@@ -113,7 +136,8 @@ impl TcpStream {
     /// # Errors
     /// What the system says, `NotConnected` if the peer was faster.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.io.get().shutdown(how)
+        let stream = self.io.get();
+        system_call("shutdown", stream.as_raw_fd(), 0, || stream.shutdown(how))
     }
 
     /// The address at the other end.
@@ -168,8 +192,7 @@ impl TcpStream {
         let wanted = buffer.len();
         self.io.poll(cx, Direction::Read, |mut stream| {
             // Zero is the end, not a short read: it stays ready.
-            stream
-                .read(buffer)
+            system_call("recv", stream.as_raw_fd(), wanted, || stream.read(buffer))
                 .map(|n| if n < wanted && n > 0 { Done::Short(n) } else { Done::Full(n) })
         })
     }
@@ -179,14 +202,18 @@ impl TcpStream {
         cx: &mut Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.io
-            .poll(cx, Direction::Read, |mut stream| stream.read_vectored(buffers).map(Done::Full))
+        let wanted = buffers.iter().map(|buffer| buffer.len()).sum();
+        self.io.poll(cx, Direction::Read, |mut stream| {
+            let fd = stream.as_raw_fd();
+            system_call("readv", fd, wanted, || stream.read_vectored(buffers)).map(Done::Full)
+        })
     }
 
     fn poll_send(&self, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
         let wanted = buffer.len();
         self.io.poll(cx, Direction::Write, |mut stream| {
-            stream.write(buffer).map(|n| if n < wanted { Done::Short(n) } else { Done::Full(n) })
+            system_call("send", stream.as_raw_fd(), wanted, || stream.write(buffer))
+                .map(|n| if n < wanted { Done::Short(n) } else { Done::Full(n) })
         })
     }
 
@@ -195,24 +222,31 @@ impl TcpStream {
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.io
-            .poll(cx, Direction::Write, |mut stream| stream.write_vectored(buffers).map(Done::Full))
+        let wanted = buffers.iter().map(|buffer| buffer.len()).sum();
+        self.io.poll(cx, Direction::Write, |mut stream| {
+            let fd = stream.as_raw_fd();
+            system_call("writev", fd, wanted, || stream.write_vectored(buffers)).map(Done::Full)
+        })
     }
 }
 
 async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
-    match connect(&socket, &address) {
+    let open = || Ok(socket_with(family, SocketType::STREAM, flags, None)?);
+    let socket = system_call("socket", -1, 0, open)?;
+    match system_call("connect", socket.as_raw_fd(), 0, || Ok(connect(&socket, &address)?)) {
         Ok(()) => return Ok(TcpStream::from_nonblocking(socket)),
-        // Interrupted, the attempt goes on all the same: connect(2).
-        Err(Errno::INPROGRESS | Errno::INTR) => {}
-        Err(error) => return Err(error.into()),
+        Err(error) => match Errno::from_io_error(&error) {
+            // Interrupted, the attempt goes on all the same: connect(2).
+            Some(Errno::INPROGRESS | Errno::INTR) => {}
+            _ => return Err(error),
+        },
     }
     let stream = TcpStream::from_nonblocking(socket);
     poll_fn(|cx| stream.io.poll_ready(cx, Direction::Write)).await?;
-    match stream.io.get().take_error()? {
+    let socket = stream.io.get();
+    match system_call("getsockopt", socket.as_raw_fd(), 0, || socket.take_error())? {
         Some(error) => Err(error),
         None => Ok(stream),
     }

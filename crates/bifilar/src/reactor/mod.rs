@@ -24,13 +24,15 @@ pub(crate) use readiness::Direction;
 use crate::{
     context,
     primitives::{AtomicBool, Mutex, Ordering},
+    record,
     time::{Clock, Timers},
 };
 use bifilar_events::{EventQueue, Events, Interest, Mode, Token};
+use bifilar_timeline::Event;
 use readiness::{Readiness, Reported};
 use std::{
     io as std_io,
-    os::fd::BorrowedFd,
+    os::fd::{AsRawFd, BorrowedFd},
     panic::{AssertUnwindSafe, catch_unwind},
     ptr,
     sync::Arc,
@@ -90,7 +92,10 @@ impl Reactor {
     pub fn turn(&self, buffer: &mut TurnBuffer, timeout: Option<Duration>) -> usize {
         let sleep = timeout != Some(Duration::ZERO);
         let timeout = if sleep { self.timers.limit_sleep(timeout) } else { timeout };
-        let waited = self.queue.wait(&mut buffer.events, timeout);
+        let waited = record::system_call("epoll_wait", -1, 0, || {
+            self.queue.wait(&mut buffer.events, timeout)?;
+            Ok(buffer.events.len())
+        });
         if sleep {
             self.timers.awake();
             if buffer.events.is_empty() && !buffer.events.woken() {
@@ -113,6 +118,12 @@ impl Reactor {
                     read_closed: event.is_read_closed() || error,
                     write_closed: event.is_write_closed() || error,
                 };
+                record::event(|_| Event::IoReady {
+                    token: event.token().0,
+                    readable: reported.readable,
+                    writable: reported.writable,
+                    closed: reported.read_closed || reported.write_closed,
+                });
                 source.report(reported, &mut buffer.woken);
             }
         }
@@ -138,7 +149,8 @@ impl Reactor {
             sources.insert(readiness.clone())
         };
         let both = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.queue.register(fd, token, both, Mode::Edge) {
+        let register = || self.queue.register(fd, token, both, Mode::Edge);
+        if let Err(error) = record::system_call("epoll_ctl", fd.as_raw_fd(), 0, register) {
             self.sources.lock().unwrap().remove(token);
             return Err(error);
         }
@@ -237,7 +249,8 @@ impl Registration {
     /// Before the descriptor is closed.
     fn deregister(&self, fd: BorrowedFd<'_>) {
         // Fails only for a descriptor that somebody else closed; then there is nothing to do.
-        let _ = self.reactor.queue.deregister(fd);
+        let deregister = || self.reactor.queue.deregister(fd);
+        let _ = record::system_call("epoll_ctl", fd.as_raw_fd(), 0, deregister);
         self.reactor.sources.lock().unwrap().remove(self.token);
     }
 }

@@ -1,6 +1,6 @@
 //! How a runtime is to be.
 
-use super::{LocalRuntime, Runtime, SHUTDOWN_LIMIT, drive_to_end};
+use super::{LocalRuntime, Runtime, SHUTDOWN_LIMIT, drive_to_end, sigquit};
 use crate::{
     cell::TaskKind,
     fiber::Body,
@@ -8,6 +8,7 @@ use crate::{
     wait::Wait,
 };
 use bifilar_coroutine::stack;
+use bifilar_timeline::Recorder;
 use std::{future::IntoFuture, io, num::NonZeroUsize, thread, time::Duration};
 
 /// Chooses how a runtime is to be, and starts it.
@@ -27,6 +28,8 @@ pub struct Builder {
     shutdown_limit: Duration,
     seed: Option<u64>,
     measure: bool,
+    dump_on_sigquit: bool,
+    recorder: Option<Recorder>,
 }
 
 /// Worker numbers are 16 bits wide.
@@ -42,6 +45,8 @@ impl Builder {
             shutdown_limit: SHUTDOWN_LIMIT,
             seed: None,
             measure: false,
+            dump_on_sigquit: false,
+            recorder: None,
         }
     }
 
@@ -97,6 +102,14 @@ impl Builder {
         self
     }
 
+    /// Writes a [dump](crate::Dump) of all tasks to stderr whenever the process gets SIGQUIT (Ctrl-\\ at
+    /// a terminal, `kill -QUIT` elsewhere), instead of ending by it. The signal is the process's: once one
+    /// runtime has asked for this, it doesn't end the process any more.
+    pub fn dump_on_sigquit(mut self) -> Self {
+        self.dump_on_sigquit = true;
+        self
+    }
+
     /// Simulates time and the order of tasks, for tests: the same seed gives the same run.
     ///
     /// There is one worker, whatever else is asked for. What runs next among what is ready, and after
@@ -130,6 +143,39 @@ impl Builder {
     /// ```
     pub fn simulate(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// Records what the runtime does, and when, with a [recorder](crate::timeline::Recorder), which
+    /// keeps the newest events of each thread: a flight recorder.
+    ///
+    /// Recorded are spawns, polls, suspensions and wake-ups, workers that sleep, timers, sockets that
+    /// become ready, calls on the blocking pool and the system calls of sockets and the event queue.
+    /// Threads that only enter the runtime, or wake its tasks, take part. A recorder may be shared by
+    /// several runtimes.
+    ///
+    /// Starting the runtime switches recording on;
+    /// [`timeline::set_enabled`](crate::timeline::set_enabled) switches it off and on again, for the
+    /// whole process. Snapshots can be taken at any time, from any thread. A
+    /// [simulated](Builder::simulate) runtime records its simulated time, so that
+    /// [`renumbered`](crate::timeline::Recording::renumbered) recordings of equal runs are equal.
+    ///
+    /// ```
+    /// use bifilar::{Builder, fiber, timeline::{Diagram, Recorder}};
+    ///
+    /// let recorder = Recorder::new(10_000); // events of each thread, 32 bytes each
+    /// Builder::new().record(&recorder).run(|| {
+    ///     fiber::spawn(|| fiber::yield_now()).join().unwrap();
+    /// });
+    /// let diagram = Diagram::from(&recorder.snapshot()).titled("a fiber that yields");
+    /// println!("{}", diagram.text(80));
+    /// # let path = std::env::temp_dir().join(format!("bifilar-record-{}.html", std::process::id()));
+    /// diagram.write_to(&path)?; // .svg, .html, .json or .txt
+    /// # std::fs::remove_file(path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn record(mut self, recorder: &Recorder) -> Self {
+        self.recorder = Some(recorder.clone());
         self
     }
 
@@ -193,14 +239,19 @@ impl Builder {
             ));
         }
         let stack_class = stack::round_up(self.stack_size)?;
-        Shared::new(Config {
+        let shared = Shared::new(Config {
             workers,
             name: self.name,
             stack_class,
             shutdown_limit: self.shutdown_limit,
             seed: self.seed,
             measure: self.measure,
-        })
+            recorder: self.recorder,
+        })?;
+        if self.dump_on_sigquit {
+            sigquit::dump(&shared)?;
+        }
+        Ok(shared)
     }
 }
 

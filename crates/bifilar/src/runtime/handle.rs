@@ -2,7 +2,7 @@
 
 use super::wait_within;
 use crate::{
-    cell::{JoinHandle, TaskKind},
+    cell::{JoinHandle, TaskKind, TaskReport},
     fiber::Body,
     metrics::Metrics,
     scheduler::{self, Birth, Shared},
@@ -102,6 +102,28 @@ impl Handle {
     /// ```
     pub fn metrics(&self) -> Metrics {
         Metrics::of(&self.shared)
+    }
+
+    /// The tasks of this runtime that have not ended, and what each is doing; calls of
+    /// [`unblock`](crate::unblock) included, in the order in which they were spawned.
+    ///
+    /// Tasks go on meanwhile, so that the reports are no picture of one moment.
+    ///
+    /// ```
+    /// use bifilar::{Handle, fiber, sync::channel, Wait};
+    ///
+    /// bifilar::run(|| {
+    ///     let (_sender, receiver) = channel::unbounded::<()>();
+    ///     fiber::Builder::new().name("listener").spawn(move || receiver.recv().wait())?;
+    ///     fiber::yield_now();
+    ///     let tasks = Handle::current().tasks();
+    ///     assert_eq!(tasks[0].name(), Some("main"));
+    ///     assert_eq!(tasks[1].name(), Some("listener"));
+    ///     Ok::<(), std::io::Error>(())
+    /// }).unwrap();
+    /// ```
+    pub fn tasks(&self) -> Vec<TaskReport> {
+        self.shared.reports()
     }
 
     /// Makes this the runtime of the calling code until the guard is dropped: for `spawn`, sockets

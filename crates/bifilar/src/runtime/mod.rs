@@ -11,11 +11,14 @@
 //! wait. What has not ended after [`SHUTDOWN_LIMIT`] is left as it is and never freed.
 
 mod builder;
+mod dump;
 mod handle;
 mod shutdown;
+mod sigquit;
 mod threads;
 
 pub use builder::Builder;
+pub use dump::{Dump, Frame, TaskDump, dump};
 pub use handle::{EnterGuard, Handle};
 pub use shutdown::ShutdownReport;
 

@@ -4,7 +4,7 @@
 //! its tasks and suspended stacks stand still.
 
 use super::{Birth, Shared, stack::StackHeader, switching::run_on_stacks, worker::Worker};
-use crate::{context, primitives::Ordering, reactor, wait::Wait};
+use crate::{context, primitives::Ordering, reactor, record, wait::Wait};
 use bifilar_coroutine::stack;
 use std::{
     future::Future,
@@ -113,22 +113,27 @@ impl Driver {
         run_on_stacks(&self.worker);
     }
 
-    fn enter(&self) -> Entered<'_> {
+    fn enter(&self) -> Entered {
         stack::prepare_thread();
         let remote = &self.shared().remotes[self.index()];
         remote.counters.work.begin();
+        remote.questions.open();
         let reactor = remote.reactor.clone();
         let worker = context::with(|context| context.worker.replace(self.address()));
         self.worker.outer.set(worker.cast());
         if let Some(seed) = self.shared().config.seed {
             context::with(|context| context.lot.set(seed as u32 | 1));
         }
+        let name = || format!("worker {}", self.index());
+        let record = record::enter(self.shared().record.as_ref(), name);
         context::with(|context| Entered {
-            driver: self,
             worker,
             stack: context.stack.take(),
             saved: Some(context.save()),
+            shared: self.shared().clone(),
+            index: self.index(),
             _reactor: reactor::enter(reactor),
+            _record: record,
         })
     }
 
@@ -154,17 +159,21 @@ impl Drop for Driver {
 
 /// What the thread was before it became this worker: nothing, or another worker that is blocked
 /// meanwhile.
-struct Entered<'a> {
-    driver: &'a Driver,
+struct Entered {
     worker: *const (),
     stack: Option<&'static dyn context::Suspend>,
     saved: Option<context::Saved>,
+    shared: Arc<Shared>,
+    index: usize,
     _reactor: reactor::Entered,
+    _record: record::Entered,
 }
 
-impl Drop for Entered<'_> {
+impl Drop for Entered {
     fn drop(&mut self) {
-        self.driver.worker.remote().counters.work.end();
+        let remote = &self.shared.remotes[self.index];
+        remote.counters.work.end();
+        remote.questions.close();
         context::with(|context| {
             context.worker.set(self.worker);
             context.stack.set(self.stack);

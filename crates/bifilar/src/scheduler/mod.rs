@@ -32,6 +32,7 @@ mod counters;
 mod deadlock;
 mod dice;
 mod drive;
+mod dump;
 mod idle;
 mod inbox;
 mod monitor;
@@ -44,20 +45,24 @@ mod worker;
 
 pub(crate) use counters::{BUCKETS, Counters, Histogram};
 pub(crate) use drive::{Driver, FirstStacks};
+pub(crate) use dump::Trace;
 pub(crate) use monitor::monitor;
 pub(crate) use stack::usage as stack_usage;
 pub(crate) use switching::measure_stack;
 
 use crate::{
     cell::{
-        self, Extra, Header, JoinHandle, Link, Meta, Outcome, Registry, Schedule, Tally, TaskKind,
-        TaskRef, TaskReport,
+        self, Extra, Header, JoinHandle, Link, Meta, Registry, Schedule, Tally, TaskKind, TaskRef,
+        TaskReport,
     },
-    context,
+    context::{self, waiting},
     primitives::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
     reactor::{self, Reactor},
+    record,
     time::Clock,
 };
+use bifilar_timeline::{Event, Outcome, Recorder};
+use dump::Questions;
 use idle::{Idle, Parking};
 use inbox::Inbox;
 use monitor::{Heartbeat, Monitor};
@@ -86,6 +91,7 @@ pub(crate) struct Config {
     pub seed: Option<u64>,
     /// Whether what costs looks at the clock is measured.
     pub measure: bool,
+    pub recorder: Option<Recorder>,
 }
 
 /// A runtime, as all its workers see it.
@@ -103,6 +109,8 @@ pub(crate) struct Shared {
     finished: AtomicBool,
     /// The blocking pool's, which stands higher; dropped with the runtime.
     pub blocking: std::sync::OnceLock<Box<dyn BlockingPool>>,
+    /// What it records with, if it does.
+    pub record: Option<Arc<record::Source>>,
 }
 
 /// The threads for calls that block for real, as far as the scheduler knows them.
@@ -140,6 +148,7 @@ pub(crate) struct Remote {
     pub reactor: Arc<Reactor>,
     /// Asks the loop to go back to the native stack: set by the waker of what drives it.
     leave: AtomicBool,
+    questions: Questions,
 }
 
 // SAFETY: `shared` is the `Shared` in which this stands; the queues hold pointers to tasks and
@@ -161,7 +170,14 @@ impl Shared {
         let reactors: Vec<_> = (0..config.workers)
             .map(|_| Reactor::new(Clock::new(config.seed.is_some())).map(Arc::new))
             .collect::<io::Result<_>>()?;
+        let simulated_time = || -> Box<dyn Fn() -> u64 + Send + Sync> {
+            let reactor = reactors[0].clone();
+            Box::new(move || reactor.timers.clock.elapsed_ns())
+        };
+        let clock = config.seed.map(|_| simulated_time());
+        let record = config.recorder.clone().map(|recorder| record::Source::new(recorder, clock));
         Ok(Arc::new_cyclic(|shared| Shared {
+            record,
             injector: LockedFifo::new(),
             idle: Idle::new(config.workers),
             monitor: Monitor::new(),
@@ -181,6 +197,7 @@ impl Shared {
                     counters: Counters::new(),
                     reactor,
                     leave: AtomicBool::new(false),
+                    questions: Questions::new(),
                 })
                 .collect(),
             next_worker: AtomicUsize::new(0),
@@ -268,6 +285,8 @@ impl Shared {
             extra: birth.extra,
         };
         let (task, handle) = cell::new::<F, Scheduler>(future, Arc::as_ptr(self).cast(), meta);
+        // SAFETY: new, so alive.
+        unsafe { task.as_ref() }.record_spawn(self.record.as_ref());
         // SAFETY: new, so alive and in no registry.
         if unsafe { self.remotes[shard].registry.insert(task) } {
             Scheduler::born(task);
@@ -377,6 +396,12 @@ impl Remote {
         self.parking.is_parked()
     }
 
+    /// What its runtime records with, which must be alive.
+    fn record(&self) -> Option<&Arc<record::Source>> {
+        // SAFETY: the `Shared` in which this stands.
+        unsafe { &*self.shared }.record.as_ref()
+    }
+
     /// Makes the worker look around, wherever it is.
     fn unpark(&self) {
         if self.parking.unpark() {
@@ -433,9 +458,12 @@ unsafe fn hold(shared: *const Shared) -> Arc<Shared> {
 
 /// Makes `shared` the runtime of the running code until what is returned is dropped.
 pub(crate) fn enter(shared: Arc<Shared>) -> Entered {
-    let reactor = (!on_worker()).then(|| reactor::enter(shared.any_reactor()));
+    let outside = (!on_worker()).then(|| {
+        let record = record::enter(shared.record.as_ref(), record::thread_name);
+        (reactor::enter(shared.any_reactor()), record)
+    });
     let before = context::with(|context| context.runtime.replace(Arc::into_raw(shared).cast()));
-    Entered { before, _reactor: reactor }
+    Entered { before, _outside: outside }
 }
 
 /// See [`enter`]. The context owns a reference of the runtime it names, and this one of the runtime
@@ -443,8 +471,8 @@ pub(crate) fn enter(shared: Arc<Shared>) -> Entered {
 /// behind, but none that is gone.
 pub(crate) struct Entered {
     before: *const (),
-    /// On a worker, sockets and timers stay with the worker's own reactor.
-    _reactor: Option<reactor::Entered>,
+    /// On a worker, sockets and timers stay with the worker's own reactor, and events with its log.
+    _outside: Option<(reactor::Entered, record::Entered)>,
 }
 
 impl Drop for Entered {
@@ -598,6 +626,14 @@ unsafe impl Schedule for Scheduler {
     fn schedule(task: TaskRef) {
         // Woken by a task, not by the reactor: likely its partner in a conversation.
         let by_task = context::with(|context| context.task.get().is_some());
+        // SAFETY: the right to schedule it is ours, so it isn't complete, and its runtime is alive.
+        let header = unsafe { task.as_ref() };
+        // SAFETY: as above.
+        let source = || unsafe { &*header.scheduler.cast::<Shared>() }.record.as_ref();
+        record::event_for(source, |_| Event::Wake {
+            from: waiting::task_number(),
+            to: header.meta.id.get(),
+        });
         Scheduler::queue(task, by_task);
     }
 
@@ -638,4 +674,6 @@ fn split(link: NonNull<Link>) -> Run {
 enum Run {
     Task(TaskRef),
     Stack(&'static stack::StackHeader),
+    /// Others have asked something: see [`dump`].
+    Answer,
 }

@@ -26,6 +26,7 @@ use super::{Remote, Shared};
 use crate::{
     primitives::{AtomicBool, AtomicU64, Ordering, fence},
     reactor::TurnBuffer,
+    record,
 };
 use std::{
     sync::{Arc, OnceLock},
@@ -93,6 +94,7 @@ impl Heartbeat {
 
 /// The life of the monitor's thread.
 pub(crate) fn monitor(shared: &Arc<Shared>) {
+    let _recorded = record::enter(shared.record.as_ref(), record::thread_name);
     let me = &shared.monitor;
     let _ = me.thread.set(thread::current());
     let mut buffer = TurnBuffer::new();

@@ -51,11 +51,13 @@ impl LockedFifo {
         let first = list.pop();
         // Leave half to others who may want some.
         for _ in 0..BATCH.min(list.len() / 2) {
-            let Some(link) = list.front() else { break };
-            if ring.push(link.cast()).is_err() {
+            // Out of the list first: from the ring it may be stolen, run and freed at once.
+            let Some(link) = list.pop() else { break };
+            if let Err(task) = ring.push(link.cast()) {
+                // SAFETY: it was just popped, and the ring has refused it.
+                unsafe { list.push_front(task.cast()) };
                 break;
             }
-            list.pop();
         }
         self.len.store(list.len(), Ordering::Release);
         first.map(NonNull::cast)

@@ -20,19 +20,21 @@
 use super::Remote;
 use crate::{
     cell::{Kind, Link},
-    context::Regions,
+    context::{Regions, waiting},
+    record,
     wait::EventCount,
 };
 use bifilar_coroutine::{
     raw::Suspended,
     stack::{COMPANION_SIZE, Overflow, Pool, Stack, Usage},
 };
+use bifilar_timeline::Event;
 use std::{
     cell::Cell,
     io,
     mem::{align_of, size_of, transmute},
-    ptr::NonNull,
-    sync::atomic::{AtomicPtr, Ordering},
+    ptr::{self, NonNull},
+    sync::atomic::{AtomicPtr, AtomicU32, Ordering},
 };
 
 #[repr(C)]
@@ -40,6 +42,9 @@ pub(super) struct StackHeader {
     /// Must stay first: a `*mut Link` of kind `Stack` is a `*mut StackHeader`.
     pub link: Link,
     pub count: EventCount,
+    /// The task that is suspended on it, if that was recorded: 32 bits of its number, and 16 more in
+    /// `link.note`.
+    task: AtomicU32,
     /// Written before the stack is first suspended, read by whoever won `notify`.
     pub owner: AtomicPtr<Remote>,
     /// Where it is suspended. For the owner's thread alone.
@@ -88,6 +93,8 @@ impl StackHeader {
     /// Gives a stack back on which nothing stands any more.
     pub fn give_back(&'static self) {
         debug_assert!(self.suspended.get().is_none());
+        // So that a worker which finds itself here can be sure that the rest is its own.
+        self.owner.store(ptr::null_mut(), Ordering::Relaxed);
         drop(self.stack.take());
     }
 
@@ -109,6 +116,23 @@ impl StackHeader {
         stack.as_ref().is_some_and(|stack| overflow.is_of(stack))
     }
 
+    /// Its number in recordings: companions lie 64 bytes apart, so those of 256 GiB have different ones.
+    pub fn number(&self) -> u32 {
+        (ptr::from_ref(self).addr() / COMPANION_SIZE) as u32
+    }
+
+    /// Notes which task is suspended here, for `notify`; 0 for none. Before the stack waits.
+    #[inline]
+    pub fn note_task(&self, task: u64) {
+        self.task.store(task as u32, Ordering::Relaxed);
+        self.link.note.store((task >> 32) as u16, Ordering::Relaxed);
+    }
+
+    fn noted_task(&self) -> u64 {
+        let high = self.link.note.load(Ordering::Relaxed);
+        u64::from(high) << 32 | u64::from(self.task.load(Ordering::Relaxed))
+    }
+
     /// # Safety
     /// `link` is of kind `Stack`.
     pub unsafe fn from_link(link: NonNull<Link>) -> &'static StackHeader {
@@ -121,6 +145,11 @@ impl StackHeader {
         if self.count.notify() {
             // Relaxed: `notify` acquired what `begin_wait` released, and that came after the store.
             let owner = self.owner.load(Ordering::Relaxed);
+            // SAFETY: as below.
+            record::event_for(
+                || unsafe { (*owner).record() },
+                |_| Event::Wake { from: waiting::task_number(), to: self.noted_task() },
+            );
             // SAFETY: it is suspended and this caller alone may queue it, so its worker's runtime
             // waits for it.
             unsafe { Remote::resume(owner, NonNull::from(&self.link)) };

@@ -16,13 +16,15 @@
 //!
 //! **Invariant:** whoever arrives on a stack calls `arrive` before anything else.
 
-use super::{Run, stack::StackHeader, worker::Worker};
+use super::{Run, dump::Visit, stack::StackHeader, worker::Worker};
 use crate::{
     cell::{Header, TaskRef},
-    context::{self, Regions, Seen, Suspend},
+    context::{self, Regions, Seen, Suspend, waiting},
     primitives::Ordering,
+    record,
 };
 use bifilar_coroutine::raw::{self, Suspended};
+use bifilar_timeline::Event;
 use std::{
     cell::Cell,
     io,
@@ -53,6 +55,8 @@ impl Suspend for StackHeader {
             if let Err(error) = worker.keep_a_spare() {
                 return worker.without_a_spare(self, &error);
             }
+            let what = context::with(|context| context.waiting.get().what);
+            self.record_suspension(what.word());
             if !self.count.begin_wait(seen) {
                 worker.push_local(NonNull::from(&self.link));
             }
@@ -66,6 +70,7 @@ impl Suspend for StackHeader {
             if worker.keep_a_spare().is_err() {
                 return worker.give_way_to_stacks(self);
             }
+            self.record_suspension("its turn");
             worker.push_local(NonNull::from(&self.link));
             worker.leave(self);
         });
@@ -104,6 +109,19 @@ unsafe fn wake_stack(stack: *const ()) {
     unsafe { &*stack.cast::<StackHeader>() }.notify();
 }
 
+impl StackHeader {
+    /// For the record: it is about to be suspended. Before it waits, since it may be woken then.
+    #[inline]
+    fn record_suspension(&self, waits_for: &'static str) {
+        let mut task = 0;
+        record::event(|log| {
+            task = waiting::task_number();
+            Event::StackSuspend { task, stack: self.number(), waits_for: log.word(waits_for) }
+        });
+        self.note_task(task);
+    }
+}
+
 impl Worker {
     /// Makes sure that `leave` finds a stack for a new loop, before anything is irrevocable.
     ///
@@ -135,15 +153,16 @@ impl Worker {
     /// stack that is ready.
     #[cold]
     fn give_way_to_stacks(&self, here: &'static StackHeader) {
+        here.record_suspension("its turn");
         let saved = context::with(context::Context::save);
         match self.ready_stack() {
             Some(stack) => {
                 self.push_local(NonNull::from(&here.link));
-                self.switch(here, continuation(stack));
+                self.switch(here, continuation(stack), &saved);
             }
             None => std::thread::yield_now(),
         }
-        self.restore(saved);
+        self.restore(saved, here);
     }
 
     /// Suspends the stack it is called on, and returns when it is continued.
@@ -152,7 +171,7 @@ impl Worker {
         let to = match self.next_stack() {
             // It gave way, and nobody was waiting for its place.
             Some(stack) if ptr::eq(stack, here) => {
-                return self.restore(saved);
+                return self.restore(saved, here);
             }
             Some(stack) => continuation(stack),
             None => {
@@ -160,26 +179,44 @@ impl Worker {
                 self.new_loop(spare)
             }
         };
-        self.switch(here, to);
-        self.restore(saved);
+        self.switch(here, to, &saved);
+        self.restore(saved, here);
     }
 
     /// Suspends `here`, which this runs on, and continues `to`: what was in this worker's queue, or is
     /// a new loop on its spare.
-    fn switch(&self, here: &'static StackHeader, to: Suspended) {
+    fn switch(&self, here: &'static StackHeader, mut to: Suspended, saved: &context::Saved) {
         self.remote().counters.suspensions.add(1);
         self.end_run();
-        // SAFETY: `here` is what we stand on, and its header outlives the suspension; `to` is
-        // suspended on this thread, or new, and nobody else continues it, as said above.
-        unsafe { suspend_into(&here.suspended, to) };
+        loop {
+            // SAFETY: `here` is what we stand on, and its header outlives the suspension; `to` is
+            // suspended on this thread, or new, and nobody else continues it, as said above.
+            unsafe { suspend_into(&here.suspended, to) };
+            // SAFETY: a visitor stands still on its own stack until we go back to it.
+            let Some(visit) = (unsafe { self.visit.replace(ptr::null()).as_ref() }) else { break };
+            visit.look_around(saved.task_id());
+            to = visit.back.take().expect("the visitor is suspended");
+        }
         self.arrive(here);
         self.begin_run(&here.link);
     }
 
-    fn restore(&self, saved: context::Saved) {
+    /// Continues `at`, a stack that is suspended in `switch`, until it has done with `visit`.
+    pub fn switch_for(&self, visit: &Visit<'_>, at: Suspended) {
+        self.visit.set(ptr::from_ref(visit).cast());
+        // SAFETY: `at` is suspended on this thread, and the caller has taken it out of its header; it
+        // sees the visit first, and comes back.
+        unsafe { suspend_into(&visit.back, at) };
+    }
+
+    fn restore(&self, saved: context::Saved, here: &StackHeader) {
         context::with(|context| {
             context.restore(saved);
             context.budget.set(self.budget());
+        });
+        record::event(|_| Event::StackResume {
+            task: waiting::task_number(),
+            stack: here.number(),
         });
     }
 
@@ -244,6 +281,7 @@ impl Worker {
                         unsafe { self.retire(here, to) }
                     }
                 },
+                Some(Run::Answer) => self.answer(),
                 Some(Run::Stack(stack)) => {
                     let to = continuation(stack);
                     // SAFETY: this loop holds nothing; the stack was in this worker's queue, so it
@@ -305,6 +343,10 @@ impl Worker {
         self.remote().counters.polls.add(1);
         // SAFETY: as above.
         self.begin_run(&unsafe { task.as_ref() }.link);
+        record::event(|_| Event::PollBegin {
+            task: waiting::task_number(),
+            stack: stack_under_us().map_or(0, StackHeader::number),
+        });
         // SAFETY: it came from a queue, which gives the right to one poll, and this worker may poll
         // what stands in its queues.
         unsafe { Header::poll(task) };
@@ -321,11 +363,16 @@ impl Worker {
 /// How deep the stack that this runs on has been used since the task on it began, if that was asked
 /// for, in bytes; and the size of the stack.
 pub(crate) fn measure_stack() -> Option<(usize, usize)> {
-    let stack = context::with(|context| context.stack.get())?;
-    // SAFETY: the address is that of a stack header, and those live for ever.
-    let header = unsafe { &*stack.address().cast::<StackHeader>() };
+    let header = stack_under_us()?;
     // SAFETY: this thread stands on it, so no other does.
     Some((unsafe { header.stack().depth() }, header.class()))
+}
+
+/// The stack that this runs on, if it is a worker's.
+fn stack_under_us() -> Option<&'static StackHeader> {
+    let stack = context::with(|context| context.stack.get())?;
+    // SAFETY: the address is that of a stack header, and those live for ever.
+    Some(unsafe { &*stack.address().cast::<StackHeader>() })
 }
 
 /// Where a suspended stack goes on.

@@ -8,14 +8,18 @@
 //! **Invariant:** nothing here stays borrowed while a task is polled, since the loop's frame may be
 //! suspended under it; fields are cells, and borrows last for one statement.
 
-use super::{Run, Shared, counters, deadlock::STANDSTILL, dice::Dice, split, stack::StackHeader};
+use super::{
+    Run, Shared, counters, deadlock::STANDSTILL, dice::Dice, dump::Visit, split, stack::StackHeader,
+};
 use crate::{
     cell::{Fifo, Link, TaskRef},
     context::{self, BUDGET, waiting},
     primitives::Ordering,
     reactor::TurnBuffer,
+    record,
 };
 use bifilar_coroutine::raw::Suspended;
+use bifilar_timeline::Event;
 use std::{
     cell::{Cell, RefCell},
     ptr::{self, NonNull},
@@ -60,6 +64,8 @@ pub(super) struct Worker {
     pub deadline: Cell<Option<Instant>>,
 
     // What `switching` needs.
+    /// A loop looks at a suspended stack, which it has just continued.
+    pub visit: Cell<*const Visit<'static>>,
     /// Where the thread's native stack is suspended.
     pub root: Cell<Option<Suspended>>,
     /// Warm stacks of the default class.
@@ -92,6 +98,7 @@ impl Worker {
             began: Cell::new(0),
             outer: Cell::new(ptr::null()),
             deadline: Cell::new(None),
+            visit: Cell::new(ptr::null()),
             root: Cell::new(None),
             spare: RefCell::new(Vec::new()),
             reserve: Cell::new(None),
@@ -153,6 +160,9 @@ impl Worker {
                 self.found();
                 return None;
             }
+            if self.remote().questions.any() {
+                return Some(Run::Answer);
+            }
             if let Some(run) = self.take(tick) {
                 self.found();
                 return Some(run);
@@ -165,7 +175,8 @@ impl Worker {
     /// loop. `None`: let a loop decide.
     pub fn next_stack(&self) -> Option<&'static StackHeader> {
         let tick = self.tick.get().wrapping_add(1);
-        if tick.is_multiple_of(EVENT_INTERVAL) || self.must_leave() || self.dice.is_some() {
+        let not_now = self.must_leave() || self.dice.is_some() || self.remote().questions.any();
+        if tick.is_multiple_of(EVENT_INTERVAL) || not_now {
             return None;
         }
         let remote = self.remote();
@@ -182,7 +193,7 @@ impl Worker {
                 self.tick.set(tick);
                 Some(stack)
             }
-            Run::Task(_) => None,
+            Run::Task(_) | Run::Answer => None,
         }
     }
 
@@ -407,11 +418,18 @@ impl Worker {
             let timeout =
                 self.deadline.get().map(|at| at.saturating_duration_since(Instant::now()));
             // The last look at what `unpark` announces: the token may have been left before.
-            if remote.inbox.is_empty() && !self.must_leave() && self.shared.injector.is_empty() {
+            if remote.inbox.is_empty()
+                && !self.must_leave()
+                && self.shared.injector.is_empty()
+                && !remote.questions.any()
+            {
+                let worker = self.index as u32;
+                record::event(|_| Event::WorkerPark { worker });
                 remote.counters.parks.add(1);
                 remote.counters.work.end();
                 self.turn_alone(timeout);
                 remote.counters.work.begin();
+                record::event(|_| Event::WorkerUnpark { worker });
             }
             remote.parking.finish();
         }

@@ -23,7 +23,10 @@ use super::{
     wait_list::{WaitList, Waiter},
     wake_batch::wake_all,
 };
-use crate::context::waiting::{self, What};
+use crate::context::{
+    self,
+    waiting::{self, What},
+};
 use crate::primitives::{
     Arc, AtomicU64, AtomicUsize, Mutex, MutexGuard,
     Ordering::{AcqRel, Relaxed},
@@ -384,6 +387,7 @@ impl<T: Clone> Future for Recv<'_, T> {
     type Output = Result<T, RecvError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        ready!(context::poll_budget(cx));
         waiting::noted(What::Broadcast, self.receiver.poll_recv(cx))
     }
 }

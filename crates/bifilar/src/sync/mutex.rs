@@ -5,7 +5,10 @@
 //! know its owner, so it neither detects a deadlock nor can it be taken twice by one task.
 
 use super::{permits::Permits, turnstile::Place};
-use crate::context::waiting::{Owner, What};
+use crate::context::{
+    self,
+    waiting::{Owner, What},
+};
 use crate::primitives::{UnsafeCell, const_fn};
 use pin_project_lite::pin_project;
 use std::{
@@ -16,7 +19,7 @@ use std::{
     ops::{Deref, DerefMut},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 /// A lock for tasks: waiting for it suspends the task, not the thread.
@@ -212,6 +215,7 @@ impl<'a, T: ?Sized> Future for Lock<'a, T> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        ready!(context::poll_budget(cx));
         let this = self.project();
         let mutex = *this.mutex;
         let poll = mutex.owner.noted(What::Mutex, mutex.permits.poll_acquire(this.place, 1, cx));
@@ -256,6 +260,7 @@ impl<T: ?Sized> Future for LockOwned<T> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        ready!(context::poll_budget(cx));
         let this = self.project();
         let mutex = this.mutex.as_ref().expect("the lock was taken: don't poll again");
         let poll = mutex.owner.noted(What::Mutex, mutex.permits.poll_acquire(this.place, 1, cx));

@@ -26,7 +26,10 @@ use super::{
     wait_list::{WaitList, Waiter},
     wake_batch::{WakeBatch, wake_all},
 };
-use crate::context::waiting::{self, What};
+use crate::context::{
+    self,
+    waiting::{self, What},
+};
 use crate::primitives::{
     AtomicUsize, Mutex,
     Ordering::{Acquire, Relaxed, Release},
@@ -37,7 +40,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 const EMPTY: usize = 0;
@@ -295,6 +298,7 @@ impl Future for Notified<'_> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(context::poll_budget(cx));
         let this = self.project();
         let notify = *this.notify;
         if this.waiter.is_some() {

@@ -11,7 +11,10 @@
 //! those who wait for a mutex. A guard can't be upgraded; two who tried would wait for each other.
 
 use super::{mutex::TryLockError, permits::Permits, turnstile::Place};
-use crate::context::waiting::{Owner, What};
+use crate::context::{
+    self,
+    waiting::{Owner, What},
+};
 use crate::primitives::{UnsafeCell, const_fn};
 use pin_project_lite::pin_project;
 use std::{
@@ -20,7 +23,7 @@ use std::{
     marker::PhantomData,
     ops::{Deref, DerefMut},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 /// A lock for tasks that many readers or one writer can hold.
@@ -187,6 +190,7 @@ impl<'a, T: ?Sized> Future for Read<'a, T> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        ready!(context::poll_budget(cx));
         let this = self.project();
         let lock = *this.lock;
         // The permits of a lock are never closed.
@@ -217,6 +221,7 @@ impl<'a, T: ?Sized> Future for Write<'a, T> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        ready!(context::poll_budget(cx));
         let this = self.project();
         let lock = *this.lock;
         // The permits of a lock are never closed.

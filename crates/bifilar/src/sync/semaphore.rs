@@ -7,7 +7,10 @@ use super::{
     permits::{Permits, Refused},
     turnstile::Place,
 };
-use crate::context::waiting::{self, What};
+use crate::context::{
+    self,
+    waiting::{self, What},
+};
 use crate::primitives::const_fn;
 use pin_project_lite::pin_project;
 use std::{
@@ -16,7 +19,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 /// A number of permits that tasks take and give back.
@@ -254,6 +257,7 @@ impl<'a> Future for Acquire<'a> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        ready!(context::poll_budget(cx));
         let this = self.project();
         let (semaphore, n) = (*this.semaphore, *this.n);
         let poll = semaphore.permits.poll_acquire(this.place, n, cx);
@@ -299,6 +303,7 @@ impl Future for AcquireOwned {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        ready!(context::poll_budget(cx));
         let this = self.project();
         let n = *this.n;
         let semaphore = this.semaphore.as_ref().expect("the permit was taken: don't poll again");

@@ -22,7 +22,10 @@ use super::{
     wait_list::{WaitList, Waiter},
     wake_batch::wake_all,
 };
-use crate::context::waiting::{self, What};
+use crate::context::{
+    self,
+    waiting::{self, What},
+};
 use crate::primitives::{
     Arc, AtomicU64, AtomicUsize, Mutex, MutexGuard,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
@@ -35,7 +38,7 @@ use std::{
     ops::Deref,
     pin::Pin,
     sync::Arc as Value,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 /// A value that senders replace and receivers look at, with its first sender and receiver.
@@ -339,6 +342,7 @@ impl<T> Future for Changed<'_, T> {
     type Output = Result<(), RecvError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        ready!(context::poll_budget(cx));
         let mut this = self.project();
         let Receiver { shared, seen } = &mut **this.receiver;
         if this.waiter.is_none()

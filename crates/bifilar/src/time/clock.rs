@@ -33,6 +33,11 @@ impl Clock {
         }
     }
 
+    /// Nanoseconds since the start.
+    pub fn elapsed_ns(&self) -> u64 {
+        self.now().saturating_duration_since(self.start).as_nanos() as u64 // 584 years
+    }
+
     pub fn is_simulated(&self) -> bool {
         self.simulated.is_some()
     }

@@ -63,6 +63,7 @@ pub struct Interval {
 impl Interval {
     /// Waits for the next tick and returns the time it was due.
     ///
+    /// # Cancellation
     /// Dropping the future loses no tick.
     pub fn tick(&mut self) -> impl Future<Output = Instant> + '_ {
         poll_fn(|cx| self.poll_tick(cx))

@@ -17,7 +17,10 @@ use std::{
 /// Waits for `duration`.
 ///
 /// Never early; late by about a millisecond, and by what the worker is busy with. The time starts
-/// now, not at the first poll. Dropping it cancels the timer.
+/// now, not at the first poll.
+///
+/// # Cancellation
+/// Dropping the future gives the timer up.
 ///
 /// # Panics
 /// When polled outside of a runtime.

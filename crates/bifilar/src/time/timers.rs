@@ -7,7 +7,11 @@ use super::{
     Clock,
     wheel::{Key, Wheel},
 };
-use crate::primitives::{AtomicU64, Mutex, Ordering};
+use crate::{
+    primitives::{AtomicU64, Mutex, Ordering},
+    record,
+};
+use bifilar_timeline::Event;
 use std::{
     task::Waker,
     time::{Duration, Instant},
@@ -29,6 +33,7 @@ struct Inner {
 
 const NEVER: u64 = u64::MAX;
 const TICK: Duration = Duration::from_millis(1);
+const TICK_NS: u64 = TICK.as_nanos() as u64;
 
 impl Timers {
     pub fn new(clock: Clock) -> Self {
@@ -99,7 +104,13 @@ impl Timers {
 
     fn advance(&self, now: u64, woken: &mut Vec<Waker>) {
         let mut inner = self.inner.lock().unwrap();
-        inner.wheel.advance(now, |waker| woken.push(waker));
+        inner.wheel.advance(now, |tick, waker| {
+            record::event(|log| {
+                let late = self.clock.elapsed_ns().saturating_sub(tick.saturating_mul(TICK_NS));
+                Event::TimerFired { deadline_ns: log.now_ns().saturating_sub(late) }
+            });
+            woken.push(waker);
+        });
         self.next.store(inner.wheel.next_deadline().unwrap_or(NEVER), Ordering::Relaxed);
     }
 

@@ -142,13 +142,13 @@ impl<T> Wheel<T> {
         self.next_place().map(|place| place.start(self.now))
     }
 
-    /// Moves on to `tick` and hands over what is due: in the order of the deadlines, and within a
+    /// Moves on to `tick` and hands over what is due, with its tick: in the order of the deadlines, and within a
     /// tick in the order of insertion. A tick before [`now`](Self::now) counts as `now`.
     ///
     /// Costs a step for each value handed over, and one for each that comes down a level; empty
     /// stretches of time cost nothing, however long. A panic in `fired` leaves the wheel at the
     /// tick it was handing over, with the rest still in it.
-    pub(crate) fn advance(&mut self, tick: u64, mut fired: impl FnMut(T)) {
+    pub(crate) fn advance(&mut self, tick: u64, mut fired: impl FnMut(u64, T)) {
         while let Some(place) = self.next_place() {
             let start = place.start(self.now);
             if start > tick.max(self.now) {
@@ -158,7 +158,7 @@ impl<T> Wheel<T> {
             if place.level == 0 {
                 while let Some(index) = self.first(place) {
                     self.unlink(index, place);
-                    fired(self.slab.remove(index));
+                    fired(start, self.slab.remove(index));
                 }
             } else {
                 self.cascade(place);

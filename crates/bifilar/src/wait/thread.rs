@@ -1,7 +1,10 @@
 //! Waiting on a thread that is no worker: park it.
 
 use super::EventCount;
-use crate::context::{self, Interruption};
+use crate::{
+    context::{self, Interruption},
+    record,
+};
 use std::{
     future::Future,
     mem::MaybeUninit,
@@ -56,7 +59,11 @@ pub(super) fn park_until_ready<F: Future>(mut future: Pin<&mut F>) -> F::Output 
         unwind_if_interrupted(&mut cx);
         if parker.count.begin_wait(seen) {
             while parker.count.is_waiting() {
-                thread::park();
+                // What it is on Linux.
+                let _ = record::system_call("futex", -1, 0, || {
+                    thread::park();
+                    Ok(())
+                });
             }
         }
     }

@@ -25,10 +25,12 @@ unsafe extern "C" {
 
 pub(super) struct State {
     fiber: *mut c_void,
+    /// Whether it was made here. That of a native stack is its thread's, which ends it.
+    made: bool,
 }
 
 impl State {
-    pub(super) const NEW: State = State { fiber: ptr::null_mut() };
+    pub(super) const NEW: State = State { fiber: ptr::null_mut(), made: false };
 }
 
 /// # Safety
@@ -43,7 +45,7 @@ pub(super) unsafe fn leave(here: *mut Record, there: *mut Record) {
             (*here).state.fiber = __tsan_get_current_fiber();
         }
         if (*there).state.fiber.is_null() {
-            (*there).state.fiber = __tsan_create_fiber(0);
+            (*there).state = State { fiber: __tsan_create_fiber(0), made: true };
         }
         __tsan_switch_to_fiber((*there).state.fiber, 0);
     }
@@ -69,8 +71,9 @@ pub(super) unsafe fn arrive(_here: *mut Record, left: *mut Record) {
 pub(super) unsafe fn abandoned(record: *mut Record) {
     // SAFETY: its owner says so; the fiber is used nowhere else.
     unsafe {
-        let fiber = core::mem::replace(&mut (*record).state.fiber, ptr::null_mut());
-        if !fiber.is_null() {
+        let State { fiber, made } = (*record).state;
+        if made {
+            (*record).state = State::NEW;
             __tsan_destroy_fiber(fiber);
         }
     }

@@ -5,6 +5,11 @@ use std::{
     process::{Command, Output},
 };
 
+/// Whether this is a build for a sanitizer. There frames are larger, and calls of functions with
+/// frames larger than a page aren't probed: the compiler leaves both to the sanitizer.
+#[allow(dead_code)] // not all tests ask
+pub const SANITIZED: bool = cfg!(any(bifilar_sanitizer = "address", bifilar_sanitizer = "thread"));
+
 /// Says to a child which case it is to run.
 pub const VARIABLE: &str = "BIFILAR_TEST_CASE";
 

@@ -1,7 +1,7 @@
 //! What is said of a box when it is pointed at, the same in all pictures.
 
 use super::scale::duration;
-use super::{BoxKind, Diagram, LaneKind, Pause, PauseKind, TimeBox};
+use super::{BoxKind, LaneKind, Pause, PauseKind, TimeBox};
 use crate::event::Outcome;
 
 /// Numbers of errors that a program that waits for sockets and files meets, on Linux.
@@ -113,19 +113,65 @@ fn error_name(result: i32) -> Option<&'static str> {
     ERRORS.iter().find(|(known, _)| *known == number).map(|(_, name)| *name)
 }
 
-impl Diagram {
-    /// For each lane, how long it ran: its lowest boxes without the pauses over them.
-    pub(super) fn ran_ns(&self) -> Vec<u64> {
-        let lanes = self.by_lane().into_iter();
-        let length = |start: u64, end: u64| end.saturating_sub(start);
-        lanes
-            .map(|(boxes, pauses)| {
-                let lowest = boxes.iter().filter(|drawn| drawn.row == 0);
-                let awake = lowest.filter(|drawn| !matches!(drawn.kind, BoxKind::Parked { .. }));
-                let stood: u64 = awake.map(|drawn| length(drawn.start_ns, drawn.end_ns)).sum();
-                let lowest = pauses.iter().filter(|pause| pause.row == 0);
-                stood.saturating_sub(lowest.map(|pause| length(pause.start_ns, pause.end_ns)).sum())
-            })
-            .collect()
+/// What the time of a lane went by with, in nanoseconds. A system call of a task counts as running,
+/// too; a worker's sleep doesn't.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sums {
+    pub(super) ran_ns: u64,
+    pub(super) in_calls_ns: u64,
+    /// Suspended until woken.
+    pub(super) waited_ns: u64,
+    /// Woken, without a worker.
+    pub(super) ready_ns: u64,
+}
+
+pub(super) fn sums(boxes: &[TimeBox], pauses: &[Pause]) -> Sums {
+    let mut sums = Sums::default();
+    for drawn in boxes {
+        let length = drawn.end_ns - drawn.start_ns;
+        match drawn.kind {
+            BoxKind::SystemCall { .. } => sums.in_calls_ns += length,
+            BoxKind::Parked { .. } => continue,
+            _ => {}
+        }
+        if drawn.row == 0 {
+            sums.ran_ns += length;
+        }
+    }
+    for pause in pauses.iter().filter(|pause| pause.row == 0) {
+        let woken_ns = pause.woken_ns.unwrap_or(pause.end_ns);
+        sums.waited_ns += woken_ns.saturating_sub(pause.start_ns);
+        sums.ready_ns += pause.end_ns.saturating_sub(woken_ns);
+    }
+    sums.ran_ns = sums.ran_ns.saturating_sub(sums.waited_ns + sums.ready_ns);
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Diagram;
+
+    #[test]
+    fn the_time_of_a_lane_is_accounted_for() {
+        let recording: crate::Recording = "\
+thread worker 0
+0 worker-park worker=0
+100 worker-unpark worker=0
+100 poll-begin task=1 stack=0
+150 system-call fd=1 bytes=1 result=1 took=20 name=read
+200 stack-suspend task=1 stack=0 name=readable
+500 wake from=0 to=1
+600 stack-resume task=1 stack=0
+900 poll-end task=1 outcome=ready
+"
+        .parse()
+        .unwrap();
+        let diagram = Diagram::from(&recording);
+        let found: Vec<Sums> =
+            diagram.by_lane().into_iter().map(|(boxes, pauses)| sums(boxes, pauses)).collect();
+        let worker = Sums { ran_ns: 400, ..Sums::default() };
+        let task = Sums { ran_ns: 400, in_calls_ns: 20, waited_ns: 300, ready_ns: 100 };
+        assert_eq!(found, [worker, task]);
     }
 }

@@ -12,7 +12,7 @@
 //! What the picture shows is said once more in elements: the numbers of lanes, boxes, pauses and
 //! arrows as attributes of `main`, and the sums of the lanes in a table, which can be read aloud.
 
-use super::about::{about, about_pause, lane_word};
+use super::about::{Sums, about, about_pause, lane_word, sums};
 use super::legend::{self, CLASSES, PATTERNS, class};
 use super::scale::duration;
 use super::svg::escaped;
@@ -93,23 +93,25 @@ impl Diagram {
             woken[arrow.to] += 1;
         }
         let mut out = String::new();
-        let lanes = self.lanes.iter().zip(self.by_lane()).zip(self.ran_ns()).zip(woken);
-        for (((lane, (boxes, pauses)), ran), woken) in lanes.take(MAX_LANES) {
-            let lowest = pauses.iter().filter(|pause| pause.row == 0);
-            let _ = writeln!(
+        let lanes = self.lanes.iter().zip(self.by_lane()).zip(woken);
+        for ((lane, (boxes, pauses)), woken) in lanes.take(MAX_LANES) {
+            let Sums { ran_ns, in_calls_ns, waited_ns, ready_ns } = sums(boxes, pauses);
+            let _ = write!(
                 out,
-                "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}×</td>\
-                 <td>{woken}×</td></tr>",
+                "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td>",
                 escaped(&lane.name),
                 lane_word(lane.kind),
-                boxes.len(),
-                duration(ran),
-                lowest.count(),
+                boxes.len()
             );
+            for time_ns in [ran_ns, in_calls_ns, waited_ns, ready_ns] {
+                let time = if time_ns == 0 { "–".to_owned() } else { duration(time_ns) };
+                let _ = write!(out, "<td>{time}</td>");
+            }
+            let _ = writeln!(out, "<td>{woken}×</td></tr>");
         }
         if self.lanes.len() > MAX_LANES {
             let more = self.lanes.len() - MAX_LANES;
-            let _ = writeln!(out, "<tr><td colspan=\"6\">and {more} more lanes</td></tr>");
+            let _ = writeln!(out, "<tr><td colspan=\"8\">and {more} more lanes</td></tr>");
         }
         out
     }

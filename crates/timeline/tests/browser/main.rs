@@ -9,9 +9,14 @@ mod common;
 
 mod chromium;
 
+#[path = "../../examples/four_styles.rs"]
+#[allow(dead_code)] // its `main`
+mod four_styles;
+
 use bifilar_timeline::Diagram;
 use chromium::{Browser, Page};
 use common::{EVERYTHING, busy, parse};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::{
     env, fs,
@@ -48,7 +53,7 @@ fn pictures_in_a_browser() {
         diagram.write_to(folder().join("everything").with_extension(ending)).unwrap();
     }
     svg_is_as_it_says(&mut browser, &diagram);
-    svg_of_much_is_legible(&mut browser);
+    svgs_of_other_things_are_legible(&mut browser);
     page_is_as_it_says(&mut browser, &diagram);
     page_can_be_moved_about_in(&mut browser, &diagram);
     page_can_be_searched(&mut browser, &diagram);
@@ -80,7 +85,7 @@ fn svg_is_as_it_says(browser: &mut Browser, diagram: &Diagram) {
             let found = format!("document.querySelectorAll('.{class}:not(.key *)').length");
             assert_eq!(page.number(&found), count as f64, "{class}");
         }
-        assert_eq!(page.run(SVG_FAULTS).as_array().unwrap().len(), 0, "{}", page.run(SVG_FAULTS));
+        assert_eq!(page.run(SVG_FAULTS), Value::Array(Vec::new()));
         grounds.push(page.text("getComputedStyle(document.querySelector('.ground')).fill"));
         let size = screenshot(&mut page, "everything-svg", dark, scale);
         assert_eq!(size, (1200 * scale, 640 * scale));
@@ -120,12 +125,20 @@ const SVG_FAULTS: &str = r#"(() => {
     return faults;
 })()"#;
 
-fn svg_of_much_is_legible(browser: &mut Browser) {
+fn svgs_of_other_things_are_legible(browser: &mut Browser) {
+    for (name, _, diagram) in four_styles::pictures() {
+        let path = folder().join(name).with_extension("svg");
+        diagram.write_to(&path).unwrap();
+        let mut page = browser.page(1200, 480, 1, false);
+        page.open(&url(&path));
+        assert_eq!(page.run(SVG_FAULTS), Value::Array(Vec::new()), "{name}");
+        screenshot(&mut page, name, false, 1);
+    }
     let path = folder().join("busy.svg");
     Diagram::from(&busy(2, 3_000, 12)).titled("A busy server").write_to(&path).unwrap();
     let mut page = browser.page(1200, 1200, 1, false);
     page.open(&url(&path));
-    assert_eq!(page.run(SVG_FAULTS).as_array().unwrap().len(), 0, "{}", page.run(SVG_FAULTS));
+    assert_eq!(page.run(SVG_FAULTS), Value::Array(Vec::new()));
     screenshot(&mut page, "busy-svg", false, 1);
 }
 
@@ -241,6 +254,15 @@ fn page_can_be_moved_about_in(browser: &mut Browser, diagram: &Diagram) {
     assert_eq!(page.text(ground), before);
     page.key("?");
     assert_eq!(page.run("document.getElementById('keys').open"), true);
+    screenshot(&mut page, "everything-html-help", false, 1);
+    page.run("document.getElementById('keys').close()");
+    page.run("document.querySelector('main').style.flex = ''");
+    page.run("document.getElementById('table').open = true");
+    page.painted();
+    let row = "document.querySelector('#table tbody tr:nth-child(6)').innerText";
+    let cells = page.text(row).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(cells.starts_with("fetch <a> & co task 7 "), "{cells}");
+    screenshot(&mut page, "everything-html-table", false, 1);
 }
 
 /// Where the middle of a box is. The layout is that of `layout.js`.
@@ -364,5 +386,15 @@ fn page_shows_a_hundred_thousand_boxes(browser: &mut Browser) {
     let address = url(&path);
     page.open(&format!("{address}#from=2000000&to=2150000&search=render"));
     assert!(said(&mut page, "drawn") < 2_000.0, "what isn't seen isn't drawn");
+    page.open(&format!("{address}#from=2000000&to=2005000"));
+    page.key("l");
+    let shown = said(&mut page, "shown");
+    assert!((4.0..20.0).contains(&shown), "{shown} lanes are lively within five microseconds");
+    screenshot(&mut page, "busy-html-lively", false, 1);
+    page.key("l");
+    assert_eq!(said(&mut page, "shown"), diagram.lanes.len() as f64);
+    page.open(&format!("{address}#from=2000000&to=2005000&lanes=lively"));
+    assert_eq!(said(&mut page, "shown"), shown);
+    page.open(&format!("{address}#from=2000000&to=2150000&search=render"));
     screenshot(&mut page, "busy-html-close", false, 1);
 }

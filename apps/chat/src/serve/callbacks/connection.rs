@@ -131,6 +131,9 @@ impl Connection {
         if self.out.is_empty() {
             self.outbox.gather(&mut Context::from_waker(&self.waker), &mut self.out);
         }
+        if self.out.is_empty() && self.outbox.is_over() {
+            self.outbox.say_goodbye(&mut self.out);
+        }
         if self.out.is_empty() {
             if self.phase != Phase::Talking || self.outbox.is_over() {
                 return self.everything_is_written();

@@ -99,8 +99,12 @@ impl Server<'_> {
             }
             self.look_at_the_clock();
             if self.hall.is_closing() {
-                let since = *closing_since.get_or_insert_with(Instant::now);
-                if let Farewell::Over { cut_off } = self.hall.sessions.farewell(since) {
+                let since = *closing_since.get_or_insert_with(|| {
+                    self.hall.groups.close();
+                    Instant::now()
+                });
+                let limit = self.hall.shutdown_limit;
+                if let Farewell::Over { cut_off } = self.hall.sessions.farewell(since, limit) {
                     return Ok(cut_off);
                 }
             }

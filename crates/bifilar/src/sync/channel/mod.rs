@@ -23,7 +23,10 @@ mod state;
 pub use error::{RecvError, SendError, TryRecvError, TrySendError};
 
 use super::turnstile::Place;
-use crate::context::waiting::{self, What};
+use crate::context::{
+    self,
+    waiting::{self, What},
+};
 use crate::primitives::{
     Arc, AtomicUsize,
     Ordering::{AcqRel, Relaxed},
@@ -35,7 +38,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 /// A channel that holds up to `capacity` messages; senders wait while it is full.
@@ -312,6 +315,7 @@ impl<T> Future for Send<'_, T> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        ready!(context::poll_budget(cx));
         let this = self.project();
         waiting::noted(What::Send, this.shared.channel.poll_send(this.place, this.message, cx))
     }
@@ -339,6 +343,7 @@ impl<T> Future for Recv<'_, T> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        ready!(context::poll_budget(cx));
         let this = self.project();
         waiting::noted(What::Receive, this.shared.channel.poll_recv(this.place, cx))
     }

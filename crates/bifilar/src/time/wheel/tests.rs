@@ -35,7 +35,7 @@ impl Random {
 
 fn fired<T>(wheel: &mut Wheel<T>, tick: u64) -> Vec<T> {
     let mut values = Vec::new();
-    wheel.advance(tick, |value| values.push(value));
+    wheel.advance(tick, |_, value| values.push(value));
     values
 }
 
@@ -130,7 +130,7 @@ fn deadlines_at_the_edges_of_levels() {
 
             // One jump to the tick before, then one to the tick.
             let mut wheel = Wheel::new();
-            wheel.advance(now, |()| unreachable!());
+            wheel.advance(now, |_, ()| unreachable!());
             wheel.insert(deadline, ());
             if at > now {
                 assert_eq!(fired(&mut wheel, at - 1).len(), 0, "{deadline} set at {now}");
@@ -140,7 +140,7 @@ fn deadlines_at_the_edges_of_levels() {
 
             // By way of the wheel's own answers: at most one for each level, and the last exact.
             let mut wheel = Wheel::new();
-            wheel.advance(now, |()| unreachable!());
+            wheel.advance(now, |_, ()| unreachable!());
             wheel.insert(deadline, ());
             let mut answers = 0;
             while let Some(next) = wheel.next_deadline() {
@@ -169,9 +169,9 @@ fn a_tick_is_first_in_first_out_across_levels() {
     let mut wheel = Wheel::new();
     wheel.insert(5000, "from level 2");
     wheel.insert(5000, "from level 2, second");
-    wheel.advance(4096, |_| unreachable!());
+    wheel.advance(4096, |_, _| unreachable!());
     wheel.insert(5000, "from level 1");
-    wheel.advance(4990, |_| unreachable!());
+    wheel.advance(4990, |_, _| unreachable!());
     wheel.insert(5000, "from level 0");
     wheel.insert(4999, "earlier, though set last");
     assert_eq!(
@@ -189,7 +189,7 @@ fn a_tick_is_first_in_first_out_across_levels() {
 #[test]
 fn the_past_fires_at_the_next_advance() {
     let mut wheel = Wheel::new();
-    wheel.advance(1000, |_| unreachable!());
+    wheel.advance(1000, |_, _| unreachable!());
     wheel.insert(1000, 'a');
     wheel.insert(3, 'b');
     wheel.insert(1001, 'c');
@@ -250,7 +250,7 @@ fn a_panic_while_firing_loses_only_what_was_handed_over() {
         wheel.insert(100 + value / 2, value);
     }
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        wheel.advance(1000, |value| assert_ne!(value, 0, "expected by the test"));
+        wheel.advance(1000, |_, value| assert_ne!(value, 0, "expected by the test"));
     }));
     assert!(outcome.is_err());
     assert_eq!((wheel.len(), wheel.now()), (3, 100));
@@ -276,7 +276,7 @@ fn a_million_entries() {
     expected.sort_unstable();
     let mut seen = Vec::new();
     for tick in (0..=100_000_000).step_by(1_000_003).chain([100_000_000]) {
-        wheel.advance(tick, |deadline| seen.push(deadline));
+        wheel.advance(tick, |_, deadline| seen.push(deadline));
         assert!(seen.last().is_none_or(|last| *last <= tick));
     }
     assert!(seen == expected);

@@ -26,16 +26,18 @@ function paint() {
   pen.rect(0, AXIS, width, height - AXIS);
   pen.clip();
   paintGrid();
+  const seen = [];
   for (let lane = firstLane; lane < endLane; lane++) {
-    line(0, floor(lane), width, floor(lane), colours.grid);
+    if (!isLeftOut(lane)) seen.push(lane);
   }
+  for (const lane of seen) line(0, floor(lane), width, floor(lane), colours.grid);
   pen.save();
   pen.beginPath();
   pen.rect(gutter - MARGIN, AXIS, width, height - AXIS);
   pen.clip();
   const labels = [];
   const crosses = [];
-  for (let lane = firstLane; lane < endLane; lane++) {
+  for (const lane of seen) {
     drawn += paintBoxes(lane, labels, crosses);
     paintPauses(lane);
   }
@@ -48,7 +50,7 @@ function paint() {
     line(px - 4, py + 4, px + 4, py - 4, colours[colour], 2.2);
   }
   pen.restore();
-  paintNames(firstLane, endLane);
+  paintNames(seen);
   paintScrollbar();
   pen.restore();
   paintAxis();
@@ -57,6 +59,7 @@ function paint() {
     to: Math.round(view.to),
     top: Math.round(view.top),
     drawn,
+    shown: isShown ? isShown.reduce((sum, shown) => sum + shown, 0) : lanes.length,
     matches: wanted ? found.length : "",
     selected: name(selected),
   });
@@ -76,7 +79,7 @@ function line(x0, y0, x1, y1, colour, thickness = 1, dashes = []) {
   pen.setLineDash([]);
 }
 
-/// Ticks at 1, 2 or 5 times a power of ten, and the unit that they share.
+// Ticks at 1, 2 or 5 times a power of ten, and the unit that they share.
 function ticks() {
   const rough = (view.to - view.from) / Math.max(2, Math.floor(across / 110));
   const power = 10 ** Math.floor(Math.log10(Math.max(rough, 1)));
@@ -113,15 +116,11 @@ function paintAxis() {
   }
   pen.textAlign = "left";
   line(0, AXIS - 0.5, width, AXIS - 0.5, colours.grid);
-  if (arrowCount > 0 && shownArrows().length === 0 && view.to - view.from > SHORTEST) {
-    const hidden =
-      first(0, arrowCount, (at) => arrow(at, TIME) > latest()) -
-      first(0, arrowCount, (at) => arrow(at, TIME) >= earliest());
-    if (hidden > 0) note(`${hidden.toLocaleString("en")} arrows: zoom in to see them`);
-  }
+  const hidden = tooManyArrows();
+  if (hidden > 0) note(`${hidden.toLocaleString("en")} arrows: zoom in to see them`);
 }
 
-/// A line at the lower right, over the picture.
+// A line at the lower right, over the picture.
 function note(text) {
   pen.font = NAME_FONT;
   pen.textAlign = "right";
@@ -134,12 +133,12 @@ function note(text) {
   pen.textAlign = "left";
 }
 
-function paintNames(firstLane, endLane) {
+function paintNames(seen) {
   pen.fillStyle = colours.ground;
   pen.globalAlpha = 0.9;
   pen.fillRect(0, AXIS, gutter - MARGIN, height);
   pen.globalAlpha = 1;
-  for (let lane = firstLane; lane < endLane; lane++) {
+  for (const lane of seen) {
     const { name, kind, rows } = lanes[lane];
     line(0, floor(lane), gutter - MARGIN, floor(lane), colours.grid);
     pen.font = NAME_FONT;
@@ -164,8 +163,8 @@ function paintScrollbar() {
   pen.globalAlpha = 1;
 }
 
-/// The boxes of a lane; adds those that are wide enough for a label to `labels`, and the ends of
-/// those that broke off to `crosses`.
+// The boxes of a lane; adds those that are wide enough for a label to `labels`, and the ends of
+// those that broke off to `crosses`.
 function paintBoxes(lane, labels, crosses) {
   const since = earliest(),
     until = latest();
@@ -206,7 +205,7 @@ function paintBoxes(lane, labels, crosses) {
   return drawn;
 }
 
-/// The edge of a box that was cut off there: teeth in the colour of the ground.
+// The edge of a box that was cut off there: teeth in the colour of the ground.
 function torn(edge, top, into) {
   pen.fillStyle = colours.ground;
   pen.beginPath();
@@ -217,7 +216,7 @@ function torn(edge, top, into) {
   pen.fill();
 }
 
-/// Calls `visit` with the pauses of a list that meet a stretch of time.
+// Calls `visit` with the pauses of a list that meet a stretch of time.
 function eachPause(list, from, to, visit) {
   const end = list.length;
   for (let i = first(0, end, (i) => pause(list[i], P_END) >= from); i < end; i++) {
@@ -278,7 +277,7 @@ function paintPauses(lane) {
   pen.globalAlpha = 1;
 }
 
-/// Where a pause is drawn: it leaves a sliver of the box before and after it, where that runs.
+// Where a pause is drawn: it leaves a sliver of the box before and after it, where that runs.
 function pauseExtent(at) {
   const lane = pause(at, LANE),
     [low, high] = rows[lane][pause(at, ROW)] || [0, 0];
@@ -302,7 +301,8 @@ function paintMarks() {
     const time = mark(at, M_TIME),
       lane = mark(at, M_LANE),
       px = x(time);
-    if (px < gutter - MARGIN || px > width || (lane === lastLane && px - last < 1)) continue;
+    const isSeen = px >= gutter - MARGIN && px <= width && !isLeftOut(lane);
+    if (!isSeen || (lane === lastLane && px - last < 1)) continue;
     [last, lastLane] = [px, lane];
     pen.beginPath();
     pen.arc(px, floor(lane), 3.4, 0, 7);
@@ -310,7 +310,7 @@ function paintMarks() {
   }
 }
 
-/// From where to where an arrow is drawn, downwards or upwards.
+// From where to where an arrow is drawn, downwards or upwards.
 function arrowEnds(at) {
   const from = arrow(at, FROM),
     to = arrow(at, TO);
@@ -353,16 +353,24 @@ function paintArrows() {
   pen.globalAlpha = 1;
 }
 
-/// The arrows in view, unless they are so many that they would cover everything.
+// Numbers of the first arrow from one time on, and of the first after another.
+const arrowsBetween = (from, to) => [
+  first(0, arrowCount, (at) => arrow(at, TIME) >= from),
+  first(0, arrowCount, (at) => arrow(at, TIME) > to),
+];
+
+// How many arrows are in view, if they are so many that they would cover everything; or 0.
+function tooManyArrows() {
+  const [start, end] = arrowsBetween(earliest(), latest());
+  return end - start > across / 3 ? end - start : 0;
+}
+
+// The arrows that are drawn between two times.
 function shownArrows(from = earliest(), to = latest()) {
-  const range = (from, to) => [
-    first(0, arrowCount, (at) => arrow(at, TIME) >= from),
-    first(0, arrowCount, (at) => arrow(at, TIME) > to),
-  ];
-  const [firstSeen, endSeen] = range(earliest(), latest());
-  if (endSeen - firstSeen > across / 3) return [];
-  const [start, end] = range(from, to);
-  return Array.from({ length: end - start }, (_, at) => start + at);
+  if (tooManyArrows() > 0) return [];
+  const [start, end] = arrowsBetween(from, to);
+  const list = Array.from({ length: end - start }, (_, at) => start + at);
+  return list.filter((at) => !isLeftOut(arrow(at, FROM)) && !isLeftOut(arrow(at, TO)));
 }
 
 function paintSelected() {
@@ -397,7 +405,7 @@ function measured(text) {
   return known;
 }
 
-/// As much of a text as fits.
+// As much of a text as fits.
 function fitted(text, room) {
   if (measured(text) <= room) return text;
   const letters = Array.from(text);
@@ -447,8 +455,8 @@ function paintLabels(labels) {
   pen.globalAlpha = 1;
 }
 
-/// Where a label stands best: the first stretch that is wide enough and runs, or the first that
-/// is wide enough, or all of the box. Left and right edge, and whether it is over a pause.
+// Where a label stands best: the first stretch that is wide enough and runs, or the first that
+// is wide enough, or all of the box. Left and right edge, and whether it is over a pause.
 function roomForLabel(at, boxFrom, boxTo, needed) {
   const row = box(at, ROW),
     lists = pausesOf[box(at, LANE)];

@@ -57,7 +57,7 @@ const KINDS = ["task", "span", "call", "pool", "parked"];
 const CALL = 2,
   PARKED = 4;
 
-/// The first number from `low` up to `high` for which `is` holds; it must hold for all after it.
+// The first number from `low` up to `high` for which `is` holds; it must hold for all after it.
 function first(low, high, is) {
   while (low < high) {
     const middle = (low + high) >> 1;
@@ -97,13 +97,27 @@ const pen = canvas.getContext("2d");
 const tip = document.getElementById("tip");
 const status = document.getElementById("status");
 
-// Where each lane begins, from the top of all lanes; one more for where they end.
-const tops = [0];
-lanes.forEach((lane, at) => {
-  const next = lanes[at + 1];
-  const apart = next && next.kind === "task" && lane.kind !== "task" ? LANE_GAP : 0;
-  tops.push(tops[at] + Math.max(lane.rows, 1) * ROW_HEIGHT + LANE_GAP + apart);
-});
+// Where each lane begins, from the top of all lanes; one more for where they end. Lanes that are
+// left out have no height.
+const tops = new Float64Array(lanes.length + 1);
+let isShown = null; // one byte for each lane, while some are left out
+const isLeftOut = (lane) => isShown !== null && !isShown[lane];
+
+function layOut() {
+  let above = "task"; // of what kind the lane above is
+  for (let at = 0; at < lanes.length; at++) {
+    const { kind, rows } = lanes[at];
+    tops[at + 1] = tops[at];
+    if (isLeftOut(at)) continue;
+    // Tasks stand a little apart from threads.
+    const apart = kind === "task" && above !== "task" ? LANE_GAP : 0;
+    tops[at] += apart;
+    tops[at + 1] = tops[at] + Math.max(rows, 1) * ROW_HEIGHT + LANE_GAP;
+    above = kind;
+  }
+}
+layOut();
+
 let width = 0,
   height = 0,
   gutter = 0; // pixels; times begin right of the gutter
@@ -182,7 +196,7 @@ function readColours() {
   draw();
 }
 
-/// A pattern of lines, at twice its size so that it stays sharp.
+// A pattern of lines, at twice its size so that it stays sharp.
 function hatch(size, lines, colour, thickness) {
   const tile = document.createElement("canvas");
   tile.width = tile.height = size * 2;

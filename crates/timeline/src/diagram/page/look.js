@@ -18,7 +18,7 @@ function zoom(factor, px = gutter + across / 2) {
   show(at - (at - view.from) * factor, at + (view.to - at) * factor);
 }
 
-/// Sideways by a part of the window, and down by pixels.
+// Sideways by a part of the window, and down by pixels.
 function move(part, down = 0) {
   const room = Math.max(0, tops[lanes.length] - (height - AXIS));
   view.top = Math.min(Math.max(view.top + down, 0), room);
@@ -26,7 +26,33 @@ function move(part, down = 0) {
   show(view.from + by, view.to + by);
 }
 
+// Leaves out the lanes in which nothing happens in the time that is shown, or shows all again.
+function onlyLively(lively) {
+  isShown = lively ? Uint8Array.from(lanes, (_, lane) => (isLively(lane) ? 1 : 0)) : null;
+  document.getElementById("lanes").setAttribute("aria-pressed", lively);
+  tops[0] = 0;
+  layOut();
+  move(0);
+}
+
+// Whether a lane has more in view than a pause; while a search is on, whether it has a match.
+function isLively(lane) {
+  const low = view.from,
+    high = view.to;
+  const list = isFound ? null : pausesOf[lane][0];
+  if (list) {
+    const at = first(0, list.length, (i) => pause(list[i], P_END) >= high);
+    if (at < list.length && pause(list[at], P_START) <= low) return false;
+  }
+  return rows[lane].some(([start, end]) => {
+    let at = first(start, end, (at) => box(at, END) >= low);
+    while (isFound && at < end && !isFound[at]) at++;
+    return at < end && box(at, START) <= high;
+  });
+}
+
 function scrollTo(lane) {
+  if (isLeftOut(lane)) onlyLively(false);
   const low = tops[lane],
     high = tops[lane + 1],
     room = height - AXIS;
@@ -44,7 +70,7 @@ function moved() {
 
 // ── selecting ────────────────────────────────────────────────────────────────────────────────
 
-/// Three digits and a unit, as everywhere else.
+// Three digits and a unit, as everywhere else.
 function duration(ns) {
   const [unit, per] = [
     ["s", 1e9],
@@ -99,7 +125,7 @@ function select(thing) {
   moved();
 }
 
-/// Selects an arrow and brings one of its ends into view.
+// Selects an arrow and brings one of its ends into view.
 function follow(at, toTarget) {
   select({ arrow: at, toTarget });
   const time = arrow(at, TIME);
@@ -110,7 +136,7 @@ function follow(at, toTarget) {
   scrollTo(arrow(at, toTarget ? TO : FROM));
 }
 
-/// Selects a box and brings it into view, as close as it needs to be seen.
+// Selects a box and brings it into view, as close as it needs to be seen.
 function goTo(at) {
   const length = Math.max(box(at, END) - box(at, START), SHORTEST / 4);
   const shown = view.to - view.from,
@@ -128,8 +154,8 @@ function fitBox(at) {
   scrollTo(box(at, LANE));
 }
 
-/// What stands at a place: an arrow, or a box, or nothing.
-function at(px, py) {
+// What stands at a place: an arrow, or a box, or nothing.
+function thingAt(px, py) {
   if (px < gutter - MARGIN || py < AXIS) return null;
   const near = (time) => Math.abs(x(time) - px);
   let best = null,
@@ -143,7 +169,7 @@ function at(px, py) {
   }
   const lane = first(0, lanes.length, (lane) => tops[lane + 1] > py - AXIS + view.top);
   const row = lane < lanes.length ? Math.floor((floor(lane) - py) / ROW_HEIGHT) : -1;
-  const range = row >= 0 && rows[lane][row];
+  const range = row >= 0 && !isLeftOut(lane) && rows[lane][row];
   // Over a box, an arrow must be hit squarely.
   if (best && (!range || distance < 2.5)) return best;
   if (!range) return best;
@@ -195,7 +221,7 @@ canvas.addEventListener("pointermove", (event) => {
 const up = (event) => {
   const [px, py] = place(event);
   if (fingers.delete(event.pointerId) && dragged < 4 && event.type === "pointerup") {
-    const thing = at(px, py);
+    const thing = thingAt(px, py);
     if (thing && thing.arrow !== undefined) follow(thing.arrow, thing.toTarget);
     else select(thing);
   }
@@ -209,7 +235,7 @@ canvas.addEventListener("pointerleave", () => {
   draw();
 });
 canvas.addEventListener("dblclick", (event) => {
-  const thing = at(...place(event));
+  const thing = thingAt(...place(event));
   if (thing && thing.box !== undefined) fitBox(thing.box);
 });
 canvas.addEventListener(
@@ -229,7 +255,7 @@ canvas.addEventListener(
 
 function point(px, py) {
   const was = name(pointed);
-  pointed = at(px, py);
+  pointed = thingAt(px, py);
   canvas.classList.toggle("pointing", pointed !== null);
   if (pointed) {
     const [title, ...lines] = describe(pointed);
@@ -303,6 +329,7 @@ const deeds = {
   PageDown: () => move(0, height - AXIS),
   0: all,
   Home: all,
+  l: () => onlyLively(!isShown),
   "/": () => field.focus(),
   "?": () => help.showModal(),
   n: () => nextMatch(1),
@@ -341,6 +368,7 @@ document.addEventListener("keydown", (event) => {
 document.getElementById("in").addEventListener("click", () => zoom(0.6));
 document.getElementById("out").addEventListener("click", () => zoom(1 / 0.6));
 document.getElementById("fit").addEventListener("click", all);
+document.getElementById("lanes").addEventListener("click", () => onlyLively(!isShown));
 document.getElementById("help").addEventListener("click", () => help.showModal());
 document.getElementById("theme").addEventListener("click", () => {
   const root = document.documentElement;
@@ -358,6 +386,7 @@ function saveToAddress() {
     parts.set("to", Math.round(view.to));
   }
   if (view.top > 0) parts.set("top", Math.round(view.top));
+  if (isShown) parts.set("lanes", "lively");
   if (wanted) parts.set("search", wanted);
   if (selected) parts.set(...name(selected).split(" "));
   const hash = parts.size ? "#" + parts : "";
@@ -380,6 +409,7 @@ function readAddress() {
     to = number("to", span + 1);
   if (from !== null && to !== null && from < to) show(from, to);
   else if (picked === null && followed === null) show(0, span);
+  onlyLively(parts.get("lanes") === "lively");
   move(0, (number("top", Infinity) ?? view.top) - view.top);
 }
 

@@ -1,0 +1,275 @@
+//! Backtraces of suspended stacks: each stack walks itself.
+//!
+//! ```text
+//!   who asks                    a worker's loop                     a suspended stack
+//!   ────────                    ───────────────                     ─────────────────
+//!   lists the tasks, and where
+//!   each is suspended
+//!   ask, unpark ──────────────► visit ──────── switch ────────────► in `Worker::switch`, not in `wait`:
+//!                                  ◄────────── switch back ──────── captures its backtrace
+//!                               … a batch of them, then a turn for others …
+//!   all answers, or too late ◄─ answered
+//! ```
+//!
+//! A stack can be unwound only from within: so the loop continues it for a moment, and it comes back
+//! before it touches anything. It stays suspended for everybody else: its count, its place in a queue
+//! and its task are as they were.
+//!
+//! A stack is visited by the worker that owns it, which alone may look where it is suspended. Whether
+//! the task that was listed still stands on it, the stack itself knows. Equal backtraces are captured
+//! once: comparing addresses costs a tenth of a capture.
+//!
+//! What it deliberately does not do: turn addresses into names, which takes long. Who shows a trace
+//! does.
+
+use super::{Shared, stack::StackHeader, worker::Worker};
+use crate::{
+    cell::{Id, TaskReport},
+    primitives::{AtomicBool, Mutex, Ordering},
+    sync::Notify,
+};
+use bifilar_coroutine::raw::Suspended;
+use std::{
+    backtrace::Backtrace,
+    cell::Cell,
+    collections::{HashMap, VecDeque},
+    ffi::{c_int, c_void},
+    sync::Arc,
+};
+
+/// Visits between two turns of the loop: about a millisecond.
+const BATCH: usize = 64;
+
+/// What a visit needs below the place where a stack is suspended: unwinding takes 6 KiB (measured),
+/// 8 in a debug build.
+const ROOM: usize = 12 << 10;
+
+/// Why or how a stack came to a trace.
+#[derive(Clone, Debug)]
+pub(crate) enum Trace {
+    Captured(Arc<Backtrace>),
+    /// The stack is nearly full.
+    NoRoom,
+}
+
+/// What is asked of one worker.
+struct Round {
+    stacks: VecDeque<(Id, &'static StackHeader)>,
+    answers: Arc<Answers>,
+}
+
+/// What all workers have said to one request.
+pub(crate) struct Answers {
+    state: Mutex<State>,
+    complete: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    traces: HashMap<Id, Trace>,
+    known: HashMap<Box<[usize]>, Arc<Backtrace>>,
+    workers_left: usize,
+}
+
+/// What others ask of a worker.
+pub(super) struct Questions {
+    asked: AtomicBool,
+    rounds: Mutex<Rounds>,
+}
+
+#[derive(Default)]
+struct Rounds {
+    /// A thread runs this worker, and will answer.
+    open: bool,
+    waiting: VecDeque<Round>,
+}
+
+impl Questions {
+    pub fn new() -> Self {
+        Questions { asked: AtomicBool::new(false), rounds: Mutex::new(Rounds::default()) }
+    }
+
+    /// Whether there are any. Relaxed: who asks unparks the worker afterwards.
+    #[inline]
+    pub fn any(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// For a thread that begins to run this worker.
+    pub fn open(&self) {
+        self.rounds.lock().unwrap().open = true;
+    }
+
+    /// For a thread that runs it no longer: what is left will not be answered.
+    pub fn close(&self) {
+        let mut rounds = self.rounds.lock().unwrap();
+        rounds.open = false;
+        self.asked.store(false, Ordering::Relaxed);
+        let abandoned = std::mem::take(&mut rounds.waiting);
+        drop(rounds);
+        abandoned.into_iter().for_each(|round| round.answers.worker_is_done());
+    }
+
+    fn ask(&self, round: Round) {
+        let mut rounds = self.rounds.lock().unwrap();
+        if round.stacks.is_empty() || !rounds.open {
+            drop(rounds);
+            return round.answers.worker_is_done();
+        }
+        rounds.waiting.push_back(round);
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    fn next(&self) -> Option<Round> {
+        let mut rounds = self.rounds.lock().unwrap();
+        let round = rounds.waiting.pop_front();
+        self.asked.store(!rounds.waiting.is_empty(), Ordering::Relaxed);
+        round
+    }
+}
+
+impl Answers {
+    /// Ready when all workers have answered.
+    pub async fn complete(&self) {
+        loop {
+            let notified = self.complete.notified();
+            if self.state.lock().unwrap().workers_left == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// What has been said so far.
+    pub fn take(&self) -> HashMap<Id, Trace> {
+        std::mem::take(&mut self.state.lock().unwrap().traces)
+    }
+
+    fn worker_is_done(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.workers_left -= 1;
+        let last = state.workers_left == 0;
+        drop(state);
+        if last {
+            self.complete.notify_waiters();
+        }
+    }
+}
+
+impl Shared {
+    /// Lists all tasks, and asks the workers that are at work for the backtraces of those that are
+    /// suspended.
+    pub fn ask_for_traces(&self) -> (Vec<TaskReport>, Arc<Answers>) {
+        let reports = self.reports();
+        let mut stacks: Vec<VecDeque<_>> = self.remotes.iter().map(|_| VecDeque::new()).collect();
+        for report in &reports {
+            let Some(stack) = report.stack() else { continue };
+            // SAFETY: only addresses of stack headers are noted, and those live for ever.
+            let stack: &'static StackHeader = unsafe { &*stack.cast() };
+            let owner = stack.owner.load(Ordering::Relaxed).cast_const();
+            let index = self.remotes.iter().position(|remote| std::ptr::eq(remote, owner));
+            if let Some(index) = index {
+                stacks[index].push_back((report.id(), stack));
+            }
+        }
+        let state = State { workers_left: stacks.len(), ..State::default() };
+        let answers = Arc::new(Answers { state: Mutex::new(state), complete: Notify::new() });
+        for (remote, stacks) in self.remotes.iter().zip(stacks) {
+            remote.questions.ask(Round { stacks, answers: answers.clone() });
+            if remote.questions.any() {
+                remote.unpark();
+            }
+        }
+        (reports, answers)
+    }
+}
+
+impl Worker {
+    /// Answers what others have asked, a batch at a time. On a loop stack.
+    #[cold]
+    pub fn answer(&self) {
+        let questions = &self.shared.remotes[self.index].questions;
+        let Some(mut round) = questions.next() else { return };
+        for (task, stack) in round.stacks.drain(..BATCH.min(round.stacks.len())) {
+            if let Some(trace) = self.visit(stack, task, &round.answers) {
+                round.answers.state.lock().unwrap().traces.insert(task, trace);
+            }
+        }
+        // What is left, later; if that is nothing, this worker is done.
+        questions.ask(round);
+    }
+
+    /// Has `stack` capture its backtrace, if `task` is suspended there, on this worker.
+    fn visit(&self, stack: &'static StackHeader, task: Id, answers: &Answers) -> Option<Trace> {
+        let me = std::ptr::from_ref(&self.shared.remotes[self.index]);
+        if !std::ptr::eq(stack.owner.load(Ordering::Relaxed), me) {
+            return None;
+        }
+        // Ours: so what follows is touched by this thread alone.
+        let at = stack.suspended.take()?;
+        if at.as_ptr().addr() < stack.stack().limit().addr().get() + ROOM {
+            stack.suspended.set(Some(at));
+            return Some(Trace::NoRoom);
+        }
+        let visit = Visit { back: Cell::new(None), task, answers, trace: Cell::new(None) };
+        self.switch_for(&visit, at);
+        visit.trace.take()
+    }
+}
+
+/// A visit of a loop to a suspended stack, as the stack sees it.
+pub(super) struct Visit<'a> {
+    /// Where the loop is suspended.
+    pub back: Cell<Option<Suspended>>,
+    task: Id,
+    answers: &'a Answers,
+    trace: Cell<Option<Trace>>,
+}
+
+impl Visit<'_> {
+    /// On the stack that is visited, which belongs to `task`.
+    #[cold]
+    #[inline(never)]
+    pub fn look_around(&self, task: Option<Id>) {
+        if task != Some(self.task) {
+            return;
+        }
+        let addresses = addresses();
+        let mut state = self.answers.state.lock().unwrap();
+        let known = state.known.entry(addresses.into());
+        let trace = known.or_insert_with(|| Arc::new(Backtrace::force_capture()));
+        self.trace.set(Some(Trace::Captured(trace.clone())));
+    }
+}
+
+/// The addresses of the calls on this stack, from the last to the first.
+fn addresses() -> Vec<usize> {
+    let mut addresses = Vec::with_capacity(64);
+    // SAFETY: `note` keeps the contract of the unwinder's callback; the pointer is that of a `Vec` which
+    // outlives the call.
+    unsafe { _Unwind_Backtrace(note, (&raw mut addresses).cast()) };
+    addresses
+}
+
+/// As many frames are compared.
+const MOST_FRAMES: usize = 256;
+
+/// # Safety
+/// `context` is the unwinder's; `addresses` points to a `Vec<usize>`.
+unsafe extern "C" fn note(context: *mut c_void, addresses: *mut c_void) -> c_int {
+    // SAFETY: as promised.
+    let addresses = unsafe { &mut *addresses.cast::<Vec<usize>>() };
+    // SAFETY: as promised.
+    addresses.push(unsafe { _Unwind_GetIP(context) });
+    // Anything but zero ends the walk.
+    c_int::from(addresses.len() == MOST_FRAMES)
+}
+
+// The unwinder that std itself links for panics (Itanium C++ ABI: Exception Handling, 1.6.2).
+unsafe extern "C" {
+    fn _Unwind_Backtrace(
+        callback: unsafe extern "C" fn(*mut c_void, *mut c_void) -> c_int,
+        argument: *mut c_void,
+    ) -> c_int;
+    fn _Unwind_GetIP(context: *mut c_void) -> usize;
+}

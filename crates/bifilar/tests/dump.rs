@@ -1,0 +1,303 @@
+//! Dumps: what is listed, with which backtraces, and that nobody is disturbed.
+
+use bifilar::{
+    Activity, Builder, Dump, Handle, Runtime, TaskKind, Wait, fiber, net,
+    sync::{Barrier, Mutex, channel, oneshot},
+    task,
+    time::sleep,
+    unblock,
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+const LONG: Duration = Duration::from_secs(3600);
+
+/// Dumps until `settled` says that all is as it should be; how long tasks take to get there is nobody's
+/// business.
+fn dump_when(handle: &Handle, settled: impl Fn(&Dump) -> bool) -> Dump {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let dump = handle.dump().wait();
+        if settled(&dump) {
+            return dump;
+        }
+        assert!(Instant::now() < end, "this never settles:\n{dump}");
+        std::thread::yield_now();
+    }
+}
+
+#[inline(never)]
+fn outer(receiver: channel::Receiver<()>) {
+    inner(&receiver);
+    std::hint::black_box(&receiver);
+}
+
+#[inline(never)]
+fn inner(receiver: &channel::Receiver<()>) {
+    let _ = receiver.recv().wait();
+    std::hint::black_box(receiver);
+}
+
+#[test]
+fn every_kind_of_task_is_listed_with_what_it_waits_for() {
+    for workers in [1, 2, 4] {
+        let runtime = Builder::new().workers(workers).build().unwrap();
+        let _entered = runtime.handle().enter();
+        let (stop, stopped) = channel::unbounded::<()>();
+        let named = |name: &str| fiber::Builder::new().name(name);
+        let keep: Vec<_> = (0..2).map(|_| stopped.clone()).collect();
+        let [first, second] = keep.try_into().unwrap();
+        let (release, held) = std::sync::mpsc::channel::<()>();
+
+        named("deep").spawn(move || outer(first)).unwrap();
+        task::Builder::new().name("flat").spawn(async move { second.recv().await }).unwrap();
+        task::Builder::new().name("mixed").spawn(async { sleep(LONG).wait() }).unwrap();
+        let lock = Arc::new(Mutex::new(()));
+        let holder = lock.clone();
+        named("holder")
+            .spawn(move || {
+                let _held = holder.lock().wait();
+                sleep(LONG).wait();
+            })
+            .unwrap();
+        let socket = net::TcpListener::bind("127.0.0.1:0").wait().unwrap();
+        let address = socket.local_addr().unwrap();
+        named("acceptor").spawn(move || socket.accept().wait().map(drop)).unwrap();
+        drop(unblock(move || held.recv()));
+        dump_when(runtime.handle(), |dump| {
+            dump.to_string().contains("'holder', spawned") && {
+                dump.tasks().iter().any(|task| {
+                    task.report().name() == Some("holder") && task.waits_for().is_some()
+                })
+            }
+        });
+        named("second in line").spawn(move || drop(lock.lock().wait())).unwrap();
+
+        let settled = |dump: &Dump| {
+            dump.tasks().len() == 7
+                && dump.tasks().iter().all(|task| {
+                    task.waits_for().is_some() || task.report().activity() == Activity::Running
+                })
+                && dump.tasks().iter().all(|task| {
+                    task.report().activity() != Activity::Suspended || !task.backtrace().is_empty()
+                })
+        };
+        let dump = dump_when(runtime.handle(), settled);
+        let find = |name: &str| {
+            dump.tasks().iter().find(|task| task.report().name() == Some(name)).unwrap()
+        };
+        let port = address.port().to_string();
+        let expected = [
+            ("deep", Activity::Suspended, "a message from a channel"),
+            ("flat", Activity::Idle, "a message from a channel"),
+            ("mixed", Activity::Suspended, "a sleep, 3"),
+            ("holder", Activity::Suspended, "a sleep, 3"),
+            ("acceptor", Activity::Suspended, &*port),
+            ("second in line", Activity::Suspended, "'holder'"),
+        ];
+        for (name, activity, waits_for) in expected {
+            let task = find(name);
+            assert_eq!(task.report().activity(), activity, "{dump}");
+            assert!(task.waits_for().unwrap().contains(waits_for), "{name}: {dump}");
+            assert_eq!(task.report().location().file(), file!(), "{dump}");
+        }
+        let calls: Vec<_> = find("deep").backtrace();
+        let position = |name: &str| {
+            calls
+                .iter()
+                .position(|call| call.function.contains(name))
+                .unwrap_or_else(|| panic!("no {name} in {calls:?}"))
+        };
+        assert!(position("dump::inner") < position("dump::outer"), "{calls:?}");
+        assert!(calls[0].function.contains("dump::inner"), "{calls:?}");
+        assert!(calls.iter().all(|call| !call.function.contains("run_loop")), "{calls:?}");
+        let place = calls[0].location.as_deref().expect("tests have debug information");
+        assert!(place.contains("tests/dump.rs:"), "{place}");
+        assert!(find("flat").backtrace().is_empty());
+        let blocking = dump.tasks().iter().find(|task| task.report().kind() == TaskKind::Blocking);
+        assert_eq!(blocking.unwrap().report().activity(), Activity::Running);
+
+        let json: serde_json::Value = serde_json::from_str(&dump.to_json()).unwrap();
+        assert_eq!(json["tasks"].as_array().unwrap().len(), 7);
+        let deep = json["tasks"].as_array().unwrap().iter().find(|task| task["name"] == "deep");
+        let deep = deep.unwrap();
+        assert_eq!((&deep["kind"], &deep["activity"]), (&"fiber".into(), &"suspended".into()));
+        assert!(deep["backtrace"][0]["function"].as_str().unwrap().contains("dump::inner"));
+
+        // They were not disturbed.
+        drop((stop, release));
+        dump_when(runtime.handle(), |dump| dump.tasks().len() == 4);
+    }
+}
+
+#[test]
+fn a_task_may_dump_its_own_runtime() {
+    for workers in [1, 2] {
+        Builder::new().workers(workers).run(|| {
+            let (_stop, stopped) = channel::unbounded::<()>();
+            fiber::Builder::new().name("other").spawn(move || outer(stopped)).unwrap();
+            let me = task::current().id();
+            loop {
+                let dump = bifilar::dump().wait();
+                let mine = dump.tasks().iter().find(|task| task.report().id() == me).unwrap();
+                assert_eq!(mine.report().activity(), Activity::Running, "{dump}");
+                let others = dump.tasks().iter().filter(|task| task.report().id() != me);
+                let calls: Vec<_> = others.flat_map(|task| task.backtrace()).collect();
+                if calls.iter().any(|call| call.function.contains("dump::outer")) {
+                    break;
+                }
+                fiber::yield_now();
+            }
+        });
+    }
+}
+
+#[test]
+fn a_worker_that_is_busy_does_not_hold_a_dump_up() {
+    let runtime = Builder::new().workers(2).build().unwrap();
+    let _entered = runtime.handle().enter();
+    let busy = Arc::new(AtomicBool::new(true));
+    let (_stop, stopped) = channel::unbounded::<()>();
+    // Suspended on a worker that then computes.
+    let (suspended, is_suspended) = oneshot::channel();
+    fiber::spawn({
+        let busy = busy.clone();
+        move || {
+            let waiting = fiber::spawn_local(move || outer(stopped));
+            fiber::yield_now();
+            suspended.send(waiting.id()).unwrap();
+            while busy.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
+        }
+    });
+    let waiting = is_suspended.wait().unwrap();
+    let start = Instant::now();
+    let dump = runtime.handle().dump().wait();
+    assert!(start.elapsed() < Duration::from_secs(20));
+    let waiting = dump.tasks().iter().find(|task| task.report().id() == waiting).unwrap();
+    assert_eq!(waiting.report().activity(), Activity::Suspended, "{dump}");
+    assert!(waiting.backtrace().is_empty(), "{dump}");
+    assert!(dump.to_string().contains("its worker is busy"), "{dump}");
+    busy.store(false, Ordering::Relaxed);
+}
+
+#[test]
+fn a_local_runtime_that_nobody_drives_is_listed_without_backtraces() {
+    let runtime = Builder::new().build_local().unwrap();
+    let (_stop, stopped) = channel::unbounded::<()>();
+    runtime.run(|| {
+        fiber::spawn(move || outer(stopped));
+        fiber::yield_now();
+    });
+    let dump = runtime.handle().dump().wait();
+    assert_eq!(dump.tasks().len(), 1);
+    assert!(dump.tasks()[0].backtrace().is_empty());
+    let dump = runtime.run(|| bifilar::dump().wait());
+    assert!(!dump.tasks()[0].backtrace().is_empty(), "{dump}");
+}
+
+/// Ten thousand tasks, most of them in the middle of something, while they run.
+#[test]
+fn dumping_under_full_load_breaks_nothing() {
+    let runtime = Builder::new().workers(2).build().unwrap();
+    let _entered = runtime.handle().enter();
+    let stop = Arc::new(AtomicBool::new(false));
+    let rounds = Arc::new(AtomicUsize::new(0));
+    let meeting = Arc::new(Barrier::new(100));
+    let tasks: Vec<_> = (0..2_000)
+        .map(|i| {
+            let (stop, rounds, meeting) = (stop.clone(), rounds.clone(), meeting.clone());
+            if i < 100 {
+                // Busy with one another, and with nothing else.
+                fiber::spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        meeting.wait().wait();
+                        rounds.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            } else if i % 2 == 0 {
+                fiber::spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        sleep(Duration::from_millis(i % 7)).wait();
+                    }
+                })
+            } else {
+                task::spawn(async move {
+                    while !stop.load(Ordering::Relaxed) {
+                        async { sleep(Duration::from_millis(i % 7)).wait() }.await;
+                        task::yield_now().await;
+                    }
+                })
+            }
+        })
+        .collect();
+    for _ in 0..20 {
+        let before = rounds.load(Ordering::Relaxed);
+        let dump = runtime.handle().dump().wait();
+        assert_eq!(dump.tasks().len(), tasks.len());
+        while rounds.load(Ordering::Relaxed) == before {
+            std::thread::yield_now();
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    // Some may stand at the barrier for good.
+    for task in tasks {
+        task.cancel();
+        let _ = task.join();
+    }
+    let report = Runtime::shutdown(runtime, Duration::from_secs(60));
+    assert!(report.is_clean(), "{report}");
+}
+
+/// Ends the child when the test does.
+struct Reaped(std::process::Child);
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn sigquit_asks_for_a_dump_and_the_process_goes_on() {
+    use std::io::{BufRead, BufReader};
+    const CHILD: &str = "BIFILAR_SIGQUIT_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        Builder::new().workers(2).dump_on_sigquit().run(|| {
+            let (_stop, stopped) = channel::unbounded();
+            fiber::Builder::new().name("quiet").spawn(move || outer(stopped)).unwrap();
+            dump_when(&Handle::current(), |dump| {
+                dump.tasks().iter().any(|task| !task.backtrace().is_empty())
+            });
+            eprintln!("ready");
+            sleep(LONG).wait();
+        });
+        return;
+    }
+    let mut child = Reaped(
+        std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "sigquit_asks_for_a_dump_and_the_process_goes_on", "--nocapture"])
+            .env(CHILD, "1")
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    let mut lines = BufReader::new(child.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line == "ready"));
+    for _ in 0..3 {
+        // SAFETY: sends a signal to a child that has not been waited for.
+        unsafe { libc::kill(child.0.id() as libc::pid_t, libc::SIGQUIT) };
+        assert!(lines.any(|line| line == "2 tasks of the runtime 'bifilar'"));
+        assert!(lines.any(|line| line.contains("'quiet'") && line.contains("a message")));
+        assert!(lines.any(|line| line.contains("dump::inner")));
+    }
+    assert!(child.0.try_wait().unwrap().is_none());
+}
