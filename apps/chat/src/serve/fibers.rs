@@ -19,7 +19,7 @@ use bifilar::{
 use super::{
     Hall, Options,
     accept::AcceptErrors,
-    farewell,
+    farewell, metrics,
     session::{Interrupted, Socket, split},
     sessions::CLOSE_GRACE,
 };
@@ -28,6 +28,7 @@ use super::{
 pub fn serve(hall: &Arc<Hall>, options: &Options) -> io::Result<usize> {
     hall.runtime(options).run(|| {
         let listener = TcpListener::bind(&options.listen).wait()?;
+        metrics::serve(hall)?;
         hall.open(&listener, listener.local_addr()?)?;
         let (asking, readers) = channel::bounded(1);
         let mut errors = AcceptErrors::default();

@@ -27,6 +27,7 @@ use super::{
     farewell,
     mailbox::Mailbox,
     member::{Member, Note, Outcome},
+    metrics,
     session::Interrupted,
     sessions::{CLOSE_GRACE, Delivering, Open},
 };
@@ -39,6 +40,7 @@ pub fn serve(hall: &Arc<Hall>, options: &Options) -> io::Result<usize> {
 
 async fn accept(hall: &Arc<Hall>, options: &Options) -> io::Result<usize> {
     let listener = TcpListener::bind(&options.listen).await?;
+    metrics::serve(hall)?;
     hall.open(&listener, listener.local_addr()?)?;
     let (asking, readers) = channel::bounded(1);
     let mut errors = AcceptErrors::default();

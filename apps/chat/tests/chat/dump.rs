@@ -15,7 +15,8 @@ fn everybody_is_listed(style: &str) {
     server.logs("tasks of the runtime 'chat'");
     server.logs("'reader 127.0.0.1:");
     server.logs("to be readable (127.0.0.1:");
-    server.logs("waits for a message");
+    server.logs("'writer 127.0.0.1:");
+    server.logs("'main', spawned at");
     poster.post("Dogs", "after");
     member.gets("Dogs", "after");
 }

@@ -14,6 +14,7 @@ mod join;
 mod lagging;
 mod leaving;
 mod load;
+mod metrics;
 mod mistakes;
 mod server;
 mod vanishing;
