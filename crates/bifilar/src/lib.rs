@@ -94,6 +94,8 @@
 mod blocking;
 mod cell;
 mod context;
+#[cfg(feature = "tracing-layer")]
+mod entered;
 pub mod fiber;
 pub mod net;
 mod primitives;
