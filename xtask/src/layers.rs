@@ -29,7 +29,7 @@ const LAYERS: &[&[&str]] = &[
     &["reactor", "time"],
     &["sync", "race"],
     &["context", "cell"],
-    &["record"],
+    &["record", "entered"],
     &["primitives"],
 ];
 

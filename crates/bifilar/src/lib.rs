@@ -94,6 +94,8 @@
 mod blocking;
 mod cell;
 mod context;
+#[cfg(feature = "tracing-layer")]
+mod entered;
 pub mod fiber;
 pub mod metrics;
 pub mod net;

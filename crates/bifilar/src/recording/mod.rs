@@ -6,6 +6,9 @@
 //! block. A thread that the runtime knows nothing of takes part with [`thread`], and
 //! [`system_call`] records a call as the runtime records its own.
 //!
+//! Programs that use the crate `tracing` have its spans recorded with `TracingLayer`, behind the
+//! feature `tracing-layer`.
+//!
 //! ```
 //! use bifilar::{recording, span, timeline::{Diagram, Recorder}};
 //! use std::io::Read;
@@ -23,6 +26,12 @@
 //! assert!(Diagram::from(&recorder.snapshot()).text(80).contains("read_answer"));
 //! # Ok::<(), std::io::Error>(())
 //! ```
+
+#[cfg(feature = "tracing-layer")]
+mod layer;
+
+#[cfg(feature = "tracing-layer")]
+pub use layer::TracingLayer;
 
 use crate::{context::waiting, record};
 use bifilar_timeline::{Event, Recorder};
