@@ -45,7 +45,8 @@ use std::{
 /// As [`std::thread::scope`], with tasks for threads: the children may borrow whatever outlives the
 /// call, run on all workers, and may spawn siblings. The calling task waits for them; its worker goes
 /// on with others. It may be called from a fiber, from any depth of an async task, and from a plain
-/// thread that has entered a runtime.
+/// thread that has entered a runtime (one that runs meanwhile: not a
+/// [`LocalRuntime`](crate::LocalRuntime) of the same thread).
 ///
 /// # Cancellation
 /// When the caller is cancelled, interrupted by a deadline, or the closure panics, all children are
@@ -108,7 +109,8 @@ where
 ///
 /// Children and closure give `Result`s. When the first of them fails, the others are cancelled, the
 /// closure is interrupted at its next [`wait`](Wait::wait), and when all have ended the error is
-/// returned; later errors are dropped. A child that panics cancels the others as well.
+/// returned; later errors are dropped. A child that panics cancels the others as well; one that is
+/// cancelled by its own handle is no error.
 ///
 /// # Errors
 /// The first error.
