@@ -89,20 +89,6 @@ impl Fifo {
         self.len += 1;
     }
 
-    /// Puts back what `pop` gave.
-    ///
-    /// # Safety
-    /// As `push`.
-    pub unsafe fn push_front(&mut self, link: NonNull<Link>) {
-        // SAFETY: alive, and ours alone while it stands in this list.
-        unsafe { link.as_ref() }.set_next(self.head);
-        self.head = link.as_ptr();
-        if self.tail.is_null() {
-            self.tail = link.as_ptr();
-        }
-        self.len += 1;
-    }
-
     pub fn pop(&mut self) -> Option<NonNull<Link>> {
         let link = NonNull::new(self.head)?;
         // SAFETY: elements of the list are alive, by the promise of `push`.

@@ -49,15 +49,11 @@ impl LockedFifo {
         }
         let mut list = self.list.lock().unwrap();
         let first = list.pop();
-        // Leave half to others who may want some.
-        for _ in 0..BATCH.min(list.len() / 2) {
-            // Out of the list first: from the ring it may be stolen, run and freed at once.
+        // Leave half to others who may want some. Thieves only make more room in the ring.
+        for _ in 0..BATCH.min(list.len() / 2).min(RING - ring.len()) {
+            // Popped first: once a task is in the ring, a thief may run it, and free it.
             let Some(link) = list.pop() else { break };
-            if let Err(task) = ring.push(link.cast()) {
-                // SAFETY: it was just popped, and the ring has refused it.
-                unsafe { list.push_front(task.cast()) };
-                break;
-            }
+            ring.push(link.cast()).expect("there was room, and nobody else pushes");
         }
         self.len.store(list.len(), Ordering::Release);
         first.map(NonNull::cast)
@@ -118,5 +114,39 @@ impl Queue {
     /// Takes about half of `other`'s tasks. The caller owns `self`, which has an empty ring.
     pub fn steal_from(&self, other: &Queue) -> Option<TaskRef> {
         other.ring.steal_into(&self.ring).or_else(|| other.overflow.pop_batch(&self.ring))
+    }
+}
+
+#[cfg(all(test, loom))]
+mod tests {
+    use super::*;
+    use crate::cell::Kind;
+
+    /// Whoever steals a task runs it, and may free it or put it into another queue.
+    #[test]
+    fn loom_a_list_lets_go_of_a_task_before_thieves_see_it() {
+        loom::model(|| {
+            let links: Vec<_> = (0..4).map(|_| Box::new(Link::new(Kind::Task))).collect();
+            let list = LockedFifo::new();
+            links.iter().for_each(|link| list.push(NonNull::from(&**link).cast()));
+            let ring = loom::sync::Arc::new(Ring::<RING>::new());
+            let thief = loom::thread::spawn({
+                let ring = ring.clone();
+                move || {
+                    let mut elsewhere = Fifo::new();
+                    if let Some(task) = ring.steal_into(&Ring::new()) {
+                        // SAFETY: alive to the end of the model, and stolen.
+                        unsafe { elsewhere.push(task.cast()) };
+                    }
+                }
+            });
+            // The first is returned, the second may be stolen, the others stay.
+            let first = list.pop_batch(&ring).map(NonNull::cast);
+            assert_eq!(first, Some(NonNull::from(&*links[0])));
+            thief.join().unwrap();
+            let mut list = list.list.lock().unwrap();
+            let left: Vec<_> = std::iter::from_fn(|| list.pop()).collect();
+            assert_eq!(left, [NonNull::from(&*links[2]), NonNull::from(&*links[3])]);
+        });
     }
 }
