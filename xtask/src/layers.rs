@@ -23,7 +23,7 @@ const LAYERS: &[&[&str]] = &[
     &[ROOT, "prelude", "task", "select", "recording"],
     &["runtime"],
     &["net", "fs", "process", "signal", "blocking"],
-    &["scope", "fiber"],
+    &["scope", "fiber", "metrics"],
     &["scheduler"],
     &["wait"],
     &["reactor", "time"],

@@ -12,9 +12,9 @@ use crate::{
     },
     context::{self, Bound},
     record,
-    scheduler::{self, Birth, BlockingPool, Shared},
+    scheduler::{self, Birth, BlockingPool, PoolFigures, Shared},
 };
-use bifilar_timeline::Event;
+use bifilar_timeline::{Event, Outcome};
 use std::{
     future::Future,
     io,
@@ -247,6 +247,12 @@ impl BlockingPool for Owner {
     fn threads(&self) -> usize {
         self.0.lock().threads
     }
+
+    fn figures(&self) -> PoolFigures {
+        let tally = self.0.calls.tally();
+        let State { threads, idle, queue, .. } = &*self.0.lock();
+        PoolFigures { threads: *threads, idle: *idle, queued: queue.len(), tally }
+    }
 }
 
 impl Owner {
@@ -286,12 +292,12 @@ unsafe impl Schedule for Pooled {
 
     fn reschedule(_: TaskRef) {}
 
-    fn finished(task: TaskRef) {
+    fn finished(task: TaskRef, outcome: Outcome) {
         // SAFETY: alive until this returns; its pool is, since whoever polls it holds the pool; it was
         // inserted when it was made.
         unsafe {
             let pool = task.as_ref().scheduler.cast::<Pool>();
-            (*pool).calls.remove(task);
+            (*pool).calls.remove(task, outcome);
         }
     }
 

@@ -41,7 +41,7 @@
 //! | end early | [`time::with_deadline`], [`until`], [`sync::CancelToken`], [`JoinHandle::cancel`]; not: [`shield`] |
 //! | talk | [`net`], [`sync`], [`time`] |
 //! | call what blocks for real | [`unblock`] |
-//! | see what is going on | [`dump()`], [`Runtime::shutdown`], [`TaskReport`] |
+//! | see what is going on | [`dump()`], [`metrics`], [`Runtime::shutdown`], [`TaskReport`] |
 //! | see what ran when | [`Builder::record`], [`recording`], [`timeline`] |
 //! | test | `#[bifilar::test]`, [`Builder::simulate`] |
 //!
@@ -97,6 +97,7 @@ mod context;
 #[cfg(feature = "tracing-layer")]
 mod entered;
 pub mod fiber;
+pub mod metrics;
 pub mod net;
 mod primitives;
 pub mod race;

@@ -14,14 +14,13 @@ use bifilar::{
     net::{TcpListener, TcpStream},
     sync::channel::{self, Sender},
     time::timeout,
-    until,
 };
 
 use super::{
     Hall, Options,
     accept::AcceptErrors,
-    farewell,
-    session::{Socket, split},
+    farewell, metrics,
+    session::{Interrupted, Socket, split},
     sessions::CLOSE_GRACE,
 };
 
@@ -29,6 +28,7 @@ use super::{
 pub fn serve(hall: &Arc<Hall>, options: &Options) -> io::Result<usize> {
     hall.runtime(options).run(|| {
         let listener = TcpListener::bind(&options.listen).wait()?;
+        metrics::serve(hall)?;
         hall.open(&listener, listener.local_addr()?)?;
         let (asking, readers) = channel::bounded(1);
         let mut errors = AcceptErrors::default();
@@ -52,9 +52,8 @@ fn start(
 ) -> io::Result<()> {
     super::prepare(&stream);
     let (mut reader, writer) = split(hall, stream);
-    let closing = hall.closing.clone();
     let read = move || {
-        if until(closing.cancelled(), || reader.run()).is_err() {
+        if let Err(Interrupted) = reader.run() {
             reader.drain();
             drop(asking);
             reader.linger();

@@ -25,6 +25,7 @@ mod fibers;
 mod flight;
 mod mailbox;
 mod member;
+mod metrics;
 mod session;
 mod sessions;
 mod tasks;
@@ -38,7 +39,7 @@ use std::{
     os::fd::AsFd,
     path::PathBuf,
     process::ExitCode,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -94,6 +95,9 @@ pub struct Options {
     /// Longest request line in bytes
     #[arg(long, value_name = "BYTES", default_value = "65536")]
     pub max_line: NonZeroUsize,
+    /// Say over HTTP how the runtime does, in the text that Prometheus reads; for fibers and tasks
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub metrics: Option<String>,
     /// How long clients may take, after a signal, to read what was taken for them
     #[arg(long, value_name = "SECONDS", default_value = "5")]
     #[arg(value_parser = clap::value_parser!(u32).range(..=86_400))]
@@ -110,6 +114,9 @@ pub struct Options {
 
 /// How a server ends, for whoever types `--help`.
 pub const EXIT_STATUS: &str = "\
+SIGQUIT (Ctrl-\\) has the styles fibers and tasks say on stderr what every task
+is doing.
+
 SIGINT or SIGTERM ends the server when it has delivered what it has taken; a
 second one ends it at once.
 
@@ -133,6 +140,7 @@ pub fn run(options: &Options) -> Result<ExitCode, String> {
     if options.workers.is_some() && matches!(options.style, Style::Threads | Style::Callbacks) {
         tracing::warn!("--workers has no effect on the style {}", options.style);
     }
+    let metrics = options.metrics.as_deref().map(|address| metrics::listen(address, options.style));
     let hall = Arc::new(Hall {
         groups: Groups::new(),
         sessions: Arc::default(),
@@ -141,6 +149,7 @@ pub fn run(options: &Options) -> Result<ExitCode, String> {
         shutdown_limit: Duration::from_secs(options.shutdown_limit.into()),
         leash: options.leash,
         flight: Flight::begin(options)?,
+        metrics: Mutex::new(metrics.transpose()?),
     });
     let served = match options.style {
         Style::Threads => threads::serve(&hall, options),
@@ -195,14 +204,18 @@ struct Hall {
     shutdown_limit: Duration,
     leash: bool,
     flight: Option<Flight>,
+    /// Where to say how the runtime does, until somebody does.
+    metrics: Mutex<Option<TcpListener>>,
 }
 
 impl Hall {
     /// The runtime for the styles that need one.
     fn runtime(&self, options: &Options) -> bifilar::Builder {
         // Who is cut off has had its time; this is for destructors, which wait for nobody.
-        let mut runtime =
-            bifilar::Builder::new().name("chat").shutdown_limit(sessions::CLOSE_GRACE);
+        let mut runtime = bifilar::Builder::new()
+            .name("chat")
+            .shutdown_limit(sessions::CLOSE_GRACE)
+            .dump_on_sigquit();
         if let Some(workers) = options.workers {
             runtime = runtime.workers(workers.into());
         }

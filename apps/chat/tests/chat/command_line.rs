@@ -18,7 +18,7 @@ fn chat(arguments: &[&str]) -> Output {
 
 #[test]
 fn mistakes_are_named_and_end_with_a_code() {
-    let cases: [(&[&str], i32, &str); 16] = [
+    let cases: [(&[&str], i32, &str); 19] = [
         (&["serv"], 2, "a similar subcommand exists: 'serve'"),
         (&["serve", "--lisen", "127.0.0.1:0"], 2, "a similar argument exists: '--listen'"),
         (&["serve", "--style", "fibres"], 2, "a similar value exists: 'fibers'"),
@@ -27,6 +27,21 @@ fn mistakes_are_named_and_end_with_a_code() {
         (&["--style", "tasks", "--workers", "99999999"], 2, "99999999 is not in 1..=4096"),
         (&["serve", "--listen", "nowhere"], 1, "cannot serve on nowhere: "),
         (&["serve", "--listen", "192.0.2.1:7000"], 1, "cannot serve on 192.0.2.1:7000: "),
+        (
+            &["serve", "--metrics", "nowhere"],
+            1,
+            "cannot serve metrics on nowhere: the port is missing",
+        ),
+        (
+            &["serve", "--metrics", "192.0.2.1:7001"],
+            1,
+            "cannot serve metrics on 192.0.2.1:7001: Cannot assign requested address",
+        ),
+        (
+            &["serve", "--metrics", "127.0.0.1:0", "--style", "threads"],
+            1,
+            "cannot serve metrics on 127.0.0.1:0: the style threads has no runtime",
+        ),
         (&["join"], 2, "<ADDR:PORT>"),
         (&["join", "127.0.0.1"], 1, "127.0.0.1: the port is missing, as in 127.0.0.1:7000"),
         (&["load", "localhost"], 1, "localhost: the port is missing, as in localhost:7000"),

@@ -6,6 +6,7 @@
 mod client;
 mod command_line;
 mod delivery;
+mod dump;
 mod files;
 mod flight;
 mod goodbye;
@@ -13,6 +14,7 @@ mod join;
 mod lagging;
 mod leaving;
 mod load;
+mod metrics;
 mod mistakes;
 mod server;
 mod vanishing;

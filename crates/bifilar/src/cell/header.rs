@@ -174,9 +174,9 @@ impl Header {
 
     /// For the record: its poll ends, by which a task that blocks for real does as well.
     #[inline]
-    pub(super) fn record_end(&self, outcome: impl FnOnce() -> Outcome) {
+    pub(super) fn record_end(&self, outcome: Outcome) {
         record::event(|log| {
-            let (task, outcome) = (self.meta.id.get(), outcome());
+            let task = self.meta.id.get();
             if self.meta.kind == TaskKind::Blocking && outcome != Outcome::Cancelled {
                 return Event::BlockingEnd { task, name: self.meta.recorded_name(log) };
             }

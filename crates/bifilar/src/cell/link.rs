@@ -4,7 +4,7 @@
 //! memory of its own and one queue can hold both. An element stands in at most one queue at a time:
 //! for a task its SCHEDULED bit says so, for a stack that it is suspended and was woken.
 
-use crate::primitives::{AtomicPtr, AtomicU32, Ordering};
+use crate::primitives::{AtomicPtr, AtomicU16, AtomicU32, Ordering};
 use std::ptr::{self, NonNull};
 
 /// What a link is embedded in.
@@ -21,12 +21,19 @@ pub(crate) struct Link {
     next: AtomicPtr<Link>,
     pub kind: Kind,
     /// For whoever embeds it, since there is room.
-    pub note: AtomicU32,
+    pub note: AtomicU16,
+    /// When it was queued, if that is measured: on the scheduler's clock, whose matter this is.
+    pub queued: AtomicU32,
 }
 
 impl Link {
     pub fn new(kind: Kind) -> Self {
-        Link { next: AtomicPtr::new(ptr::null_mut()), kind, note: AtomicU32::new(0) }
+        Link {
+            next: AtomicPtr::new(ptr::null_mut()),
+            kind,
+            note: AtomicU16::new(0),
+            queued: AtomicU32::new(0),
+        }
     }
 
     /// Only the holder of the queue in which this element stands may call this. Relaxed: queues

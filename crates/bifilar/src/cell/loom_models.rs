@@ -1,6 +1,7 @@
 //! Models of a task's end and wake-ups: who polls, joins, wakes, cancels and drops at the same time.
 
 use super::{Header, Id, Meta, Schedule, TaskKind, TaskRef, new};
+use bifilar_timeline::Outcome;
 use loom::thread;
 use std::{
     future::{Future, poll_fn},
@@ -44,7 +45,7 @@ unsafe impl Schedule for Counting {
         Self::schedule(task);
     }
 
-    fn finished(task: TaskRef) {
+    fn finished(task: TaskRef, _: Outcome) {
         Self::counts(task).finished.fetch_add(1, SeqCst);
     }
 

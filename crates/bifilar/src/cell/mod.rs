@@ -35,6 +35,7 @@ mod raw;
 mod registry;
 mod report;
 mod state;
+mod tally;
 mod task;
 mod waker;
 
@@ -46,4 +47,5 @@ pub(crate) use link::{Fifo, Kind, Link};
 pub(crate) use raw::{Schedule, new};
 pub(crate) use registry::Registry;
 pub use report::{Activity, TaskReport};
+pub(crate) use tally::Tally;
 pub use task::Task;

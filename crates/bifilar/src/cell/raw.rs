@@ -34,7 +34,7 @@ pub(crate) unsafe trait Schedule: 'static {
     /// It was woken during its own poll: let others run first.
     fn reschedule(task: TaskRef);
     /// It is complete: take it out of the registry. The runtime's reference is dropped afterwards.
-    fn finished(task: TaskRef);
+    fn finished(task: TaskRef, outcome: Outcome);
     /// Wakes the stack that `wait` noted in the task's header.
     fn interrupt(stack: *mut ());
 }
@@ -206,7 +206,7 @@ unsafe fn poll<F: Future, S: Schedule>(task: TaskRef) {
             match polled {
                 Ok(Poll::Pending) => {
                     cell.header.waiting.keep();
-                    cell.header.record_end(|| Outcome::Pending);
+                    cell.header.record_end(Outcome::Pending);
                     if cell.header.state.end_poll() == Wake::Schedule {
                         S::reschedule(task);
                     }
@@ -228,15 +228,16 @@ unsafe fn poll<F: Future, S: Schedule>(task: TaskRef) {
             Err(error)
         }
     };
-    cell.header.record_end(|| match &result {
+    let outcome = match &result {
         Ok(_) => Outcome::Ready,
-        Err(error) if error.is_cancelled() => Outcome::Cancelled,
-        Err(_) => Outcome::Panicked,
-    });
+        Err(error) if error.is_panic() => Outcome::Panicked,
+        Err(_) => Outcome::Cancelled,
+    };
+    cell.header.record_end(outcome);
     // SAFETY: as above.
     unsafe { cell.stage.with_mut(|stage| *stage = Stage::Output(result)) };
     // SAFETY: still RUNNING, and the output is stored.
-    unsafe { Cell::<F, S>::finish(task) };
+    unsafe { Cell::<F, S>::finish(task, outcome) };
 }
 
 impl<F: Future, S: Schedule> Cell<F, S> {
@@ -286,7 +287,7 @@ impl<F: Future, S: Schedule> Cell<F, S> {
     ///
     /// # Safety
     /// The caller set RUNNING, and stored the output.
-    unsafe fn finish(task: TaskRef) {
+    unsafe fn finish(task: TaskRef, outcome: Outcome) {
         // SAFETY: alive until the runtime's reference is given back below.
         let cell = unsafe { task.cast::<Self>().as_ref() };
         let owed = cell.header.state.complete();
@@ -310,7 +311,7 @@ impl<F: Future, S: Schedule> Cell<F, S> {
                 }));
             }
         }
-        S::finished(task);
+        S::finished(task, outcome);
         // SAFETY: this is the runtime's own reference; nothing follows.
         unsafe { Header::release(task) };
     }

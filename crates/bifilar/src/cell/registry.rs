@@ -6,8 +6,10 @@
 use super::{
     header::{Header, TaskRef},
     report::TaskReport,
+    tally::Tally,
 };
 use crate::primitives::Mutex;
+use bifilar_timeline::Outcome;
 use std::ptr::NonNull;
 
 #[derive(Debug)]
@@ -29,6 +31,7 @@ struct List {
     head: Option<TaskRef>,
     len: usize,
     closed: bool,
+    tally: Tally,
 }
 
 // SAFETY: the list is reached under its lock alone, and a header may be named from any thread.
@@ -36,7 +39,7 @@ unsafe impl Send for List {}
 
 impl Registry {
     pub fn new() -> Self {
-        Registry(Mutex::new(List { head: None, len: 0, closed: false }))
+        Registry(Mutex::new(List { head: None, len: 0, closed: false, tally: Tally::default() }))
     }
 
     /// Adds a new task. `false`: the runtime is shutting down and takes no more.
@@ -58,14 +61,16 @@ impl Registry {
             }
         }
         list.len += 1;
+        // SAFETY: alive.
+        list.tally.born(unsafe { task.as_ref() }.meta.kind);
         true
     }
 
-    /// Takes a task out. Returns whether it was the last one of a closed registry.
+    /// Takes a task out that has ended. Returns whether it was the last one of a closed registry.
     ///
     /// # Safety
     /// The task stands in this registry, or was refused by it.
-    pub unsafe fn remove(&self, task: TaskRef) -> bool {
+    pub unsafe fn remove(&self, task: TaskRef, outcome: Outcome) -> bool {
         let mut list = self.0.lock().unwrap();
         // SAFETY: the lock is held; what stands in the registry is alive.
         unsafe {
@@ -84,6 +89,8 @@ impl Registry {
             }
         }
         list.len -= 1;
+        // SAFETY: alive.
+        list.tally.ended(unsafe { task.as_ref() }.meta.kind, outcome);
         list.closed && list.len == 0
     }
 
@@ -98,6 +105,11 @@ impl Registry {
 
     pub fn is_closed(&self) -> bool {
         self.0.lock().unwrap().closed
+    }
+
+    /// How many tasks there were, and what became of them.
+    pub fn tally(&self) -> Tally {
+        self.0.lock().unwrap().tally.clone()
     }
 
     /// Says of each task what it is doing.

@@ -60,6 +60,11 @@ impl TurnBuffer {
         TurnBuffer { events: Events::with_capacity(512), woken: Vec::new() }
     }
 
+    /// How many events the last turn found.
+    pub fn events(&self) -> usize {
+        self.events.len()
+    }
+
     /// Whether the last turn took away what `Reactor::ring` had left.
     pub fn rung(&self) -> bool {
         self.events.woken()

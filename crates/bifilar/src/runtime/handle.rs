@@ -4,6 +4,7 @@ use super::wait_within;
 use crate::{
     cell::{JoinHandle, TaskKind, TaskReport},
     fiber::Body,
+    metrics::Metrics,
     scheduler::{self, Birth, Shared},
 };
 use std::{
@@ -84,6 +85,23 @@ impl Handle {
     /// [`Runtime::block_on`](crate::Runtime::block_on).
     pub fn block_on<F: IntoFuture>(&self, future: F) -> F::Output {
         wait_within(&self.shared, future)
+    }
+
+    /// What the runtime has done so far, and what it has now. Cheap: it stops nobody, and takes the lock
+    /// of each worker's list of tasks for a moment.
+    ///
+    /// ```
+    /// use bifilar::{Handle, fiber};
+    ///
+    /// bifilar::run(|| {
+    ///     fiber::spawn(|| ()).join().unwrap();
+    ///     let metrics = Handle::current().metrics();
+    ///     assert_eq!((metrics.fibers.spawned, metrics.fibers.returned), (2, 1)); // and this one
+    ///     println!("{metrics}"); // for Prometheus
+    /// });
+    /// ```
+    pub fn metrics(&self) -> Metrics {
+        Metrics::of(&self.shared)
     }
 
     /// The tasks of this runtime that have not ended, and what each is doing; calls of

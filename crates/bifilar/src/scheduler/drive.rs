@@ -115,8 +115,10 @@ impl Driver {
 
     fn enter(&self) -> Entered {
         stack::prepare_thread();
-        let reactor = self.shared().remotes[self.index()].reactor.clone();
-        self.shared().remotes[self.index()].questions.open();
+        let remote = &self.shared().remotes[self.index()];
+        remote.counters.work.begin();
+        remote.questions.open();
+        let reactor = remote.reactor.clone();
         let worker = context::with(|context| context.worker.replace(self.address()));
         self.worker.outer.set(worker.cast());
         if let Some(seed) = self.shared().config.seed {
@@ -169,7 +171,9 @@ struct Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.shared.remotes[self.index].questions.close();
+        let remote = &self.shared.remotes[self.index];
+        remote.counters.work.end();
+        remote.questions.close();
         context::with(|context| {
             context.worker.set(self.worker);
             context.stack.set(self.stack);

@@ -28,6 +28,7 @@
 //!
 //! What it deliberately does not do: I/O and time, which it knows as "sleep in the reactor".
 
+mod counters;
 mod deadlock;
 mod dice;
 mod drive;
@@ -42,14 +43,16 @@ mod stack;
 mod switching;
 mod worker;
 
+pub(crate) use counters::{BUCKETS, Counters, Histogram};
 pub(crate) use drive::{Driver, FirstStacks};
 pub(crate) use dump::Trace;
 pub(crate) use monitor::monitor;
+pub(crate) use stack::usage as stack_usage;
 pub(crate) use switching::measure_stack;
 
 use crate::{
     cell::{
-        self, Extra, Header, JoinHandle, Link, Meta, Registry, Schedule, TaskKind, TaskRef,
+        self, Extra, Header, JoinHandle, Link, Meta, Registry, Schedule, Tally, TaskKind, TaskRef,
         TaskReport,
     },
     context::{self, waiting},
@@ -58,7 +61,7 @@ use crate::{
     record,
     time::Clock,
 };
-use bifilar_timeline::{Event, Recorder};
+use bifilar_timeline::{Event, Outcome, Recorder};
 use dump::Questions;
 use idle::{Idle, Parking};
 use inbox::Inbox;
@@ -71,7 +74,7 @@ use std::{
     panic::Location,
     ptr::{self, NonNull},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use worker::Worker;
 
@@ -86,12 +89,15 @@ pub(crate) struct Config {
     pub shutdown_limit: Duration,
     /// If time and the order of tasks are simulated: what the order is drawn from.
     pub seed: Option<u64>,
+    /// Whether what costs looks at the clock is measured.
+    pub measure: bool,
     pub recorder: Option<Recorder>,
 }
 
 /// A runtime, as all its workers see it.
 pub(crate) struct Shared {
     pub config: Config,
+    pub started: Instant,
     injector: LockedFifo,
     idle: Idle,
     monitor: Monitor,
@@ -113,6 +119,18 @@ pub(crate) trait BlockingPool: std::any::Any + Send + Sync {
     fn report(&self, reports: &mut Vec<TaskReport>);
     /// How many threads there are.
     fn threads(&self) -> usize;
+    /// What there is to know of it.
+    fn figures(&self) -> PoolFigures;
+}
+
+/// See [`BlockingPool::figures`].
+pub(crate) struct PoolFigures {
+    pub threads: usize,
+    /// Threads that have nothing to do.
+    pub idle: usize,
+    /// Calls that have not begun.
+    pub queued: usize,
+    pub tally: Tally,
 }
 
 /// What other threads may touch of a worker.
@@ -126,6 +144,7 @@ pub(crate) struct Remote {
     parking: Parking,
     heartbeat: Heartbeat,
     registry: Registry,
+    pub counters: Counters,
     pub reactor: Arc<Reactor>,
     /// Asks the loop to go back to the native stack: set by the waker of what drives it.
     leave: AtomicBool,
@@ -175,6 +194,7 @@ impl Shared {
                     parking: Parking::new(),
                     heartbeat: Heartbeat::new(),
                     registry: Registry::new(),
+                    counters: Counters::new(),
                     reactor,
                     leave: AtomicBool::new(false),
                     questions: Questions::new(),
@@ -183,6 +203,7 @@ impl Shared {
             next_worker: AtomicUsize::new(0),
             finished: AtomicBool::new(false),
             blocking: std::sync::OnceLock::new(),
+            started: Instant::now(),
             config,
         }))
     }
@@ -314,6 +335,32 @@ impl Shared {
         reports
     }
 
+    /// What others may know of each worker.
+    pub fn remotes(&self) -> &[Remote] {
+        &self.remotes
+    }
+
+    /// How many tasks are in the queue that all workers share.
+    pub fn injected(&self) -> usize {
+        self.injector.len()
+    }
+
+    /// How many tasks there were, and what became of them; without calls on the blocking pool.
+    pub fn tally(&self) -> Tally {
+        let mut sum = Tally::default();
+        self.remotes.iter().for_each(|remote| sum.add(&remote.registry.tally()));
+        sum
+    }
+
+    /// Notes when something was queued, if that is measured. For who is about to queue it, so that it is
+    /// alive.
+    #[cold]
+    fn stamp(&self, link: NonNull<Link>) {
+        // SAFETY: as said.
+        let link = unsafe { link.as_ref() };
+        link.queued.store(counters::stamp(self.started), Ordering::Relaxed);
+    }
+
     fn look_whether_finished(&self) {
         if self.remotes.iter().all(|remote| remote.registry.is_closed_and_empty()) {
             self.finished.store(true, Ordering::Release);
@@ -339,6 +386,16 @@ impl Shared {
 }
 
 impl Remote {
+    /// How many tasks others may steal, roughly.
+    pub fn queued(&self) -> usize {
+        self.queue.len() + usize::from(!self.next.load(Ordering::Relaxed).is_null())
+    }
+
+    /// Whether it sleeps.
+    pub fn is_parked(&self) -> bool {
+        self.parking.is_parked()
+    }
+
     /// What its runtime records with, which must be alive.
     fn record(&self) -> Option<&Arc<record::Source>> {
         // SAFETY: the `Shared` in which this stands.
@@ -373,6 +430,11 @@ impl Remote {
             _ => Some(Some(unsafe { hold(shared) })),
         });
         if let Some(_hold) = other {
+            // SAFETY: this thread is a worker of the runtime or holds a reference.
+            let shared = unsafe { &*shared };
+            if shared.config.measure {
+                shared.stamp(link);
+            }
             // SAFETY: this thread is a worker of the runtime or holds a reference; the link is
             // the caller's to queue.
             unsafe {
@@ -530,6 +592,11 @@ impl Scheduler {
             }
             return;
         }
+        // SAFETY: the task isn't complete, so its runtime is alive.
+        let runtime = unsafe { &*shared };
+        if runtime.config.measure {
+            runtime.stamp(task.cast());
+        }
         let queued = Worker::with_current(|worker| match worker {
             Some(worker) if ptr::eq(Arc::as_ptr(&worker.shared), shared) => {
                 if first {
@@ -574,7 +641,7 @@ unsafe impl Schedule for Scheduler {
         Scheduler::queue(task, false);
     }
 
-    fn finished(task: TaskRef) {
+    fn finished(task: TaskRef, outcome: Outcome) {
         // SAFETY: it is still alive; `finished` is called by a worker of its runtime, or by the
         // spawner, who holds a reference of the runtime.
         let (shared, shard) = unsafe {
@@ -582,7 +649,7 @@ unsafe impl Schedule for Scheduler {
             (&*header.scheduler.cast::<Shared>(), header.meta.shard)
         };
         // SAFETY: it was inserted there when it was spawned, unless the registry was closed.
-        if unsafe { shared.remotes[shard as usize].registry.remove(task) } {
+        if unsafe { shared.remotes[shard as usize].registry.remove(task, outcome) } {
             shared.look_whether_finished();
         }
     }

@@ -24,7 +24,7 @@
 
 use super::{Remote, Shared};
 use crate::{
-    primitives::{AtomicBool, AtomicU32, Ordering, fence},
+    primitives::{AtomicBool, AtomicU64, Ordering, fence},
     reactor::TurnBuffer,
     record,
 };
@@ -74,28 +74,21 @@ impl Monitor {
     }
 }
 
-/// Shows the monitor that a worker comes round. Relaxed: it is a hint, and a round that takes one
+/// What the monitor saw of a worker in its last round. Relaxed: it is a hint, and a round that takes one
 /// for stuck that isn't does no harm.
 pub(super) struct Heartbeat {
-    beats: AtomicU32,
-    /// What the monitor saw in its last round.
-    seen: AtomicU32,
+    seen: AtomicU64,
 }
 
 impl Heartbeat {
     pub fn new() -> Self {
-        Heartbeat { beats: AtomicU32::new(0), seen: AtomicU32::new(0) }
+        Heartbeat { seen: AtomicU64::new(0) }
     }
 
-    /// For the worker, whenever it looks around.
-    pub fn beat(&self) {
-        self.beats.store(self.beats.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-    }
-
-    /// For the monitor, once in a round. `true`: it has stood still since the last one.
-    fn stands_still(&self) -> bool {
-        let beats = self.beats.load(Ordering::Relaxed);
-        self.seen.swap(beats, Ordering::Relaxed) == beats
+    /// For the monitor, once in a round. `true`: the worker, which has looked at its event queue
+    /// `looks` times, hasn't done so since the last one.
+    fn stands_still(&self, looks: u64) -> bool {
+        self.seen.swap(looks, Ordering::Relaxed) == looks
     }
 }
 
@@ -129,8 +122,8 @@ impl Shared {
 
     /// Looks after each worker that is stuck. `true`: not everybody is parked.
     fn make_round(&self, buffer: &mut TurnBuffer) -> bool {
-        for Remote { heartbeat, parking, reactor, queue, next, .. } in &self.remotes {
-            if !heartbeat.stands_still() || parking.is_parked() {
+        for Remote { heartbeat, counters, parking, reactor, queue, next, .. } in &self.remotes {
+            if !heartbeat.stands_still(counters.waits.get()) || parking.is_parked() {
                 continue;
             }
             reactor.turn(buffer, Some(Duration::ZERO));

@@ -30,6 +30,11 @@ impl LockedFifo {
         self.len.load(Ordering::Acquire) == 0
     }
 
+    /// Stale as soon as others push and pop.
+    pub fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+
     pub fn push(&self, task: TaskRef) {
         let mut list = self.list.lock().unwrap();
         // SAFETY: the caller owns the right to run it, so it is alive and in no other queue.
@@ -78,7 +83,7 @@ impl Queue {
 
     /// Owner only, if it is to be exact.
     pub fn len(&self) -> usize {
-        self.ring.len() + self.overflow.len.load(Ordering::Acquire)
+        self.ring.len() + self.overflow.len()
     }
 
     /// Owner only.

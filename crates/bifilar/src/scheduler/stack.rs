@@ -26,7 +26,7 @@ use crate::{
 };
 use bifilar_coroutine::{
     raw::Suspended,
-    stack::{COMPANION_SIZE, Overflow, Pool, Stack},
+    stack::{COMPANION_SIZE, Overflow, Pool, Stack, Usage},
 };
 use bifilar_timeline::Event;
 use std::{
@@ -42,8 +42,8 @@ pub(super) struct StackHeader {
     /// Must stay first: a `*mut Link` of kind `Stack` is a `*mut StackHeader`.
     pub link: Link,
     pub count: EventCount,
-    /// The task that is suspended on it, if that was recorded: this half of its number, and the other
-    /// one in `link.note`.
+    /// The task that is suspended on it, if that was recorded: 32 bits of its number, and 16 more in
+    /// `link.note`.
     task: AtomicU32,
     /// Written before the stack is first suspended, read by whoever won `notify`.
     pub owner: AtomicPtr<Remote>,
@@ -73,6 +73,11 @@ const _: () = {
 };
 
 static POOL: Pool = Pool::new();
+
+/// The stacks of all runtimes of this process.
+pub(crate) fn usage() -> Usage {
+    POOL.usage()
+}
 
 impl StackHeader {
     /// A stack of this class (what `stack::round_up` makes of a size), used or new.
@@ -119,7 +124,7 @@ impl StackHeader {
     /// Notes which task is suspended here, for `notify`. Before the stack waits.
     pub fn note_task(&self, task: u64) {
         self.task.store(task as u32, Ordering::Relaxed);
-        self.link.note.store((task >> 32) as u32, Ordering::Relaxed);
+        self.link.note.store((task >> 32) as u16, Ordering::Relaxed);
     }
 
     /// The same when it isn't recorded.

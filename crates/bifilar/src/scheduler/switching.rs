@@ -199,6 +199,8 @@ impl Worker {
     /// Suspends `here`, which this runs on, and continues `to`: what was in this worker's queue, or is
     /// a new loop on its spare.
     fn switch(&self, here: &'static StackHeader, mut to: Suspended, saved: &context::Saved) {
+        self.remote().counters.suspensions.add(1);
+        self.end_run();
         loop {
             // SAFETY: `here` is what we stand on, and its header outlives the suspension; `to` is
             // suspended on this thread, or new, and nobody else continues it, as said above.
@@ -209,6 +211,7 @@ impl Worker {
             to = visit.back.take().expect("the visitor is suspended");
         }
         self.arrive(here);
+        self.begin_run(&here.link);
     }
 
     /// Continues `at`, a stack that is suspended in `switch`, until it has done with `visit`.
@@ -361,6 +364,9 @@ impl Worker {
             // SAFETY: it came from a queue, so it is alive.
             context.locals.replace(unsafe { task.as_ref() }.meta.locals());
         });
+        self.remote().counters.polls.add(1);
+        // SAFETY: as above.
+        self.begin_run(&unsafe { task.as_ref() }.link);
         record::event(|_| Event::PollBegin {
             task: waiting::task_number(),
             stack: stack_under_us().map_or(0, StackHeader::number),
@@ -368,6 +374,7 @@ impl Worker {
         // SAFETY: it came from a queue, which gives the right to one poll, and this worker may poll
         // what stands in its queues.
         unsafe { Header::poll(task) };
+        self.end_run();
         context::with(|context| context.task.set(None));
         // A runtime that the task has entered, by a guard that it holds across an await, isn't the
         // next task's. Nor is what it has bound.

@@ -9,7 +9,7 @@
 //! suspended under it; fields are cells, and borrows last for one statement.
 
 use super::{
-    Run, Shared, deadlock::STANDSTILL, dice::Dice, dump::Visit, split, stack::StackHeader,
+    Run, Shared, counters, deadlock::STANDSTILL, dice::Dice, dump::Visit, split, stack::StackHeader,
 };
 use crate::{
     cell::{Fifo, Link, TaskRef},
@@ -40,6 +40,10 @@ const MOST_DRAWN: usize = 4;
 pub(super) struct Worker {
     pub shared: Arc<Shared>,
     pub index: usize,
+    /// Its part of `shared`.
+    remote: NonNull<super::Remote>,
+    /// Whether what costs looks at the clock is measured.
+    measure: bool,
     /// Woken stacks and tasks that only this worker may run.
     local: RefCell<Fifo>,
     tick: Cell<u32>,
@@ -51,6 +55,9 @@ pub(super) struct Worker {
     dice: Option<Dice>,
     /// Nothing has happened since it looked for a deadlock.
     stood_still: Cell<bool>,
+    /// When what runs was polled or continued, in nanoseconds since the runtime's start, if that is
+    /// measured.
+    began: Cell<u64>,
     /// The worker that this one blocks: it is driven within one of that one's tasks.
     pub outer: Cell<*const Worker>,
     /// When to give up waiting for unfinished tasks, during shutdown.
@@ -77,6 +84,8 @@ impl Worker {
     pub fn new(shared: Arc<Shared>, index: usize) -> Self {
         Worker {
             index,
+            remote: NonNull::from(&shared.remotes[index]),
+            measure: shared.config.measure,
             local: RefCell::new(Fifo::new()),
             tick: Cell::new(0),
             jumps: Cell::new(0),
@@ -86,6 +95,7 @@ impl Worker {
             dice: shared.config.seed.map(Dice::new),
             random: Cell::new(0x9E37_79B9 ^ (index as u32 + 1)),
             shared,
+            began: Cell::new(0),
             outer: Cell::new(ptr::null()),
             deadline: Cell::new(None),
             visit: Cell::new(ptr::null()),
@@ -106,12 +116,17 @@ impl Worker {
         f(unsafe { worker.as_ref() })
     }
 
-    fn remote(&self) -> &super::Remote {
-        &self.shared.remotes[self.index]
+    #[inline(always)]
+    pub fn remote(&self) -> &super::Remote {
+        // SAFETY: it stands in `shared`, which this holds.
+        unsafe { self.remote.as_ref() }
     }
 
     /// Queues what only this worker may run.
     pub fn push_local(&self, link: NonNull<Link>) {
+        if self.measure {
+            self.shared.stamp(link);
+        }
         // SAFETY: the caller owns the right to queue it, so it is alive and in no other queue.
         unsafe { self.local.borrow_mut().push(link) };
     }
@@ -304,10 +319,16 @@ impl Worker {
 
     fn turn(&self, timeout: Option<Duration>) {
         let remote = self.remote();
-        remote.heartbeat.beat();
+        let counters = &remote.counters;
+        counters.waits.add(1);
+        counters.spares.set(self.spare.borrow().len() as u64);
+        counters.local.set(self.local.borrow().len() as u64);
         // Taken out for the length of the turn: wakers are called there, and they may be anything.
         let mut buffer = self.turn.take().unwrap_or_else(TurnBuffer::new);
         remote.reactor.turn(&mut buffer, timeout);
+        let events = buffer.events() as u64;
+        counters.events.add(events);
+        counters.events_per_wait.record(events);
         waiting::set_time();
         self.turn.replace(Some(buffer));
     }
@@ -332,6 +353,10 @@ impl Worker {
                     .and_then(|_| NonNull::new(other.next.swap(ptr::null_mut(), Ordering::AcqRel)))
             });
             if let Some(task) = stolen {
+                let counters = &self.remote().counters;
+                counters.steals.add(1);
+                // Its own queue was empty, or it would not have looked elsewhere.
+                counters.stolen.add(1 + self.remote().queue.len() as u64);
                 self.remote().queue.push(task);
                 return true;
             }
@@ -347,6 +372,26 @@ impl Worker {
         x ^= x << 5;
         self.random.set(x);
         x as usize % below
+    }
+
+    /// What stood in a queue by `link` is about to run.
+    #[inline]
+    pub fn begin_run(&self, link: &Link) {
+        if self.measure {
+            let began = self.shared.started.elapsed().as_nanos() as u64;
+            self.began.set(began);
+            let queued = link.queued.load(Ordering::Relaxed);
+            self.remote().counters.latency.record(counters::since_stamp(began, queued));
+        }
+    }
+
+    /// What ran has given way, or has ended.
+    #[inline]
+    pub fn end_run(&self) {
+        if self.measure {
+            let now = self.shared.started.elapsed().as_nanos() as u64;
+            self.remote().counters.runs.record(now.saturating_sub(self.began.get()));
+        }
     }
 
     /// This worker has found something to do.
@@ -380,7 +425,10 @@ impl Worker {
             {
                 let worker = self.index as u32;
                 record::event(|_| Event::WorkerPark { worker });
+                remote.counters.parks.add(1);
+                remote.counters.work.end();
                 self.turn_alone(timeout);
+                remote.counters.work.begin();
                 record::event(|_| Event::WorkerUnpark { worker });
             }
             remote.parking.finish();

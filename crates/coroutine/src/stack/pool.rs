@@ -66,6 +66,7 @@ const MOST_KEPT_BYTES: usize = 16 << 20;
 /// drop(stack);
 /// let usage = POOL.usage();
 /// assert_eq!((usage.in_use, usage.kept), (0, 1));
+/// assert_eq!(usage.peak, 1);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct Pool {
@@ -80,6 +81,8 @@ pub struct Pool {
 pub struct Usage {
     /// Stacks that were taken and not dropped yet.
     pub in_use: usize,
+    /// The most that were in use at a time: the sum of what each size has had at most.
+    pub peak: usize,
     /// Stacks that nobody uses, and that keep their pages for the next one.
     pub kept: usize,
     /// Bytes of address space. It only ever grows, and costs no memory by itself.
@@ -92,6 +95,7 @@ pub struct Usage {
 struct Class {
     state: Mutex<State>,
     in_use: AtomicUsize,
+    peak: AtomicUsize,
     kept: AtomicUsize,
     reserved: AtomicUsize,
 }
@@ -150,6 +154,7 @@ impl Pool {
         };
         Usage {
             in_use: sum(|class| &class.in_use),
+            peak: sum(|class| &class.peak),
             kept: sum(|class| &class.kept),
             reserved: sum(|class| &class.reserved),
             guards: guard_kind(),
@@ -173,6 +178,7 @@ impl Class {
         Class {
             state: Mutex::new(state),
             in_use: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
             kept: AtomicUsize::new(0),
             reserved: AtomicUsize::new(0),
         }
@@ -243,7 +249,11 @@ impl Class {
     }
 
     fn count(&self, state: &State, taken: isize) {
-        self.in_use.fetch_add(taken as usize, Ordering::Relaxed);
+        let in_use = self.in_use.load(Ordering::Relaxed).wrapping_add_signed(taken);
+        self.in_use.store(in_use, Ordering::Relaxed);
+        if in_use > self.peak.load(Ordering::Relaxed) {
+            self.peak.store(in_use, Ordering::Relaxed);
+        }
         self.kept.store(state.kept.len(), Ordering::Relaxed);
     }
 
