@@ -102,7 +102,10 @@ fn main() -> ExitCode {
     styles::fetch_all(&way, &requests, &mut |outcome| report.row(&outcome));
     if let (Some(path), Some(recorder)) = (&options.diagram, &way.recorder) {
         let title = format!("{} × get, {}", requests.len(), options.style);
-        let diagram = Diagram::from(&recorder.snapshot().renumbered()).titled(&title);
+        let mut recording = recorder.snapshot().renumbered();
+        // Threads are registered in the order in which the system lets them start.
+        recording.threads.sort_by_key(|track| (track.name.len(), track.name.clone()));
+        let diagram = Diagram::from(&recording).titled(&title);
         if let Err(error) = diagram.write_to(path) {
             eprintln!("get: cannot write {}: {error}", path.display());
             return ExitCode::FAILURE;

@@ -11,9 +11,13 @@ use bifilar::{
     Builder, Wait,
     fiber::{self, yield_now},
     sync::{Semaphore, channel::bounded},
+    timeline::Recorder,
 };
 
 use super::{BATCH, BLOCKED, BUFFER};
+
+/// Events that are kept of each thread: half a megabyte.
+const RECORDED: usize = 1 << 14;
 
 /// Spawns and joins in batches.
 pub fn spawn(workers: usize, operations: u64) -> Duration {
@@ -106,7 +110,17 @@ pub fn channel(workers: usize, operations: u64) -> Duration {
 
 /// Serves until killed.
 pub fn echo(listener: TcpListener) {
-    Builder::new().workers(1).run(|| {
+    serve(Builder::new(), listener);
+}
+
+/// The same while all that the runtime does is recorded.
+pub fn recorded_echo(listener: TcpListener) {
+    let recorder = Recorder::new(RECORDED);
+    serve(Builder::new().record(&recorder), listener);
+}
+
+fn serve(runtime: Builder, listener: TcpListener) {
+    runtime.workers(1).run(|| {
         let listener = bifilar::net::TcpListener::try_from(listener).unwrap();
         loop {
             let (mut stream, _) = listener.accept().wait().unwrap();

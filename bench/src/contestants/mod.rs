@@ -186,6 +186,16 @@ pub const CONTESTANTS: &[Contestant] = &[
         echo: None,
     },
     Contestant {
+        name: "recorded-1",
+        workers: 1,
+        spawn: None,
+        block: None,
+        turns: None,
+        yields: None,
+        channel: None,
+        echo: Some(fibers::recorded_echo),
+    },
+    Contestant {
         name: "bare-switch",
         workers: 0,
         spawn: None,

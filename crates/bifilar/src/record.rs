@@ -191,14 +191,19 @@ pub(crate) fn event(make: impl FnOnce(&Log) -> Event) {
     }
 }
 
-/// The same for a thread that needn't take part in what `source` belongs to.
+/// The same for a thread that needn't take part in what `source` belongs to; and it may turn out that
+/// there is nothing to record.
 #[inline]
-pub(crate) fn event_for<'a>(
+pub(crate) fn event_for<'a, E: Into<Option<Event>>>(
     source: impl FnOnce() -> Option<&'a Arc<Source>>,
-    make: impl FnOnce(&Log) -> Event,
+    make: impl FnOnce(&Log) -> E,
 ) {
     if enabled() {
-        with_log_for(source, |log| log.record(make(log)));
+        with_log_for(source, |log| {
+            if let Some(event) = make(log).into() {
+                log.record(event);
+            }
+        });
     }
 }
 

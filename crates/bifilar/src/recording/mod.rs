@@ -6,6 +6,37 @@
 //! block. A thread that the runtime knows nothing of takes part with [`thread`], and
 //! [`system_call`] records a call as the runtime records its own.
 //!
+//! # A flight recorder
+//!
+//! The recorder keeps the newest events and forgets the others, so it can stay switched on; and a
+//! snapshot is a call that anybody may make at any time. What calls it is up to the program: a signal
+//! (`chat serve --record` does it on SIGUSR1), an administrator's request, a check that finds
+//! something wrong. Or a panic, in whichever task:
+//!
+//! ```
+//! use bifilar::{Builder, fiber, timeline::{Diagram, Recorder}};
+//! use std::panic;
+//!
+//! let recorder = Recorder::new(1_000);
+//! let path = std::env::temp_dir().join(format!("panic-{}.html", std::process::id()));
+//! let (flight, crash) = (recorder.clone(), path.clone());
+//! let before = panic::take_hook();
+//! panic::set_hook(Box::new(move |info| {
+//!     before(info);
+//!     // What led to it, up to this very moment.
+//!     let diagram = Diagram::from(&flight.snapshot()).titled("before the panic");
+//!     let _ = diagram.write_to(&crash);
+//! }));
+//! Builder::new().record(&recorder).run(|| {
+//!     assert!(fiber::spawn(|| panic!("expected")).join().is_err());
+//! });
+//! assert!(std::fs::read_to_string(&path)?.contains("before the panic"));
+//! # std::fs::remove_file(path)?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # Spans of one's own
+//!
 //! Programs that use the crate `tracing` have its spans recorded with `TracingLayer`, behind the
 //! feature `tracing-layer`.
 //!

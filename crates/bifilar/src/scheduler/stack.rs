@@ -121,16 +121,23 @@ impl StackHeader {
         (ptr::from_ref(self).addr() / COMPANION_SIZE) as u32
     }
 
-    /// Notes which task is suspended here, for `notify`; 0 for none. Before the stack waits.
-    #[inline]
+    /// Notes which task is suspended here, for `notify`. Before the stack waits.
     pub fn note_task(&self, task: u64) {
         self.task.store(task as u32, Ordering::Relaxed);
         self.link.note.store((task >> 32) as u16, Ordering::Relaxed);
     }
 
-    fn noted_task(&self) -> u64 {
-        let high = self.link.note.load(Ordering::Relaxed);
-        u64::from(high) << 32 | u64::from(self.task.load(Ordering::Relaxed))
+    /// The same when it isn't recorded.
+    #[inline]
+    pub fn note_no_task(&self) {
+        self.task.store(0, Ordering::Relaxed);
+    }
+
+    /// One in four billion tasks is taken for none.
+    fn noted_task(&self) -> Option<u64> {
+        let low = u64::from(self.task.load(Ordering::Relaxed));
+        let high = u64::from(self.link.note.load(Ordering::Relaxed));
+        (low != 0).then_some(high << 32 | low)
     }
 
     /// # Safety
@@ -148,7 +155,10 @@ impl StackHeader {
             // SAFETY: as below.
             record::event_for(
                 || unsafe { (*owner).record() },
-                |_| Event::Wake { from: waiting::task_number(), to: self.noted_task() },
+                |_| {
+                    let to = self.noted_task()?;
+                    Some(Event::Wake { from: waiting::task_number(), to })
+                },
             );
             // SAFETY: it is suspended and this caller alone may queue it, so its worker's runtime
             // waits for it.

@@ -55,8 +55,7 @@ impl Suspend for StackHeader {
             if let Err(error) = worker.keep_a_spare() {
                 return worker.without_a_spare(self, &error);
             }
-            let what = context::with(|context| context.waiting.get().what);
-            self.record_suspension(what.word());
+            self.record_suspension(|| context::with(|context| context.waiting.get().what.word()));
             if !self.count.begin_wait(seen) {
                 worker.push_local(NonNull::from(&self.link));
             }
@@ -70,7 +69,7 @@ impl Suspend for StackHeader {
             if worker.keep_a_spare().is_err() {
                 return worker.give_way_to_stacks(self);
             }
-            self.record_suspension("its turn");
+            self.record_suspension(|| "its turn");
             worker.push_local(NonNull::from(&self.link));
             worker.leave(self);
         });
@@ -119,13 +118,20 @@ struct PutAway {
 impl StackHeader {
     /// For the record: it is about to be suspended. Before it waits, since it may be woken then.
     #[inline]
-    fn record_suspension(&self, waits_for: &'static str) {
-        let mut task = 0;
-        record::event(|log| {
-            task = waiting::task_number();
-            Event::StackSuspend { task, stack: self.number(), waits_for: log.word(waits_for) }
-        });
+    fn record_suspension(&self, waits_for: impl FnOnce() -> &'static str) {
+        if record::enabled() {
+            self.record_suspension_now(waits_for());
+        } else {
+            self.note_no_task();
+        }
+    }
+
+    #[cold]
+    fn record_suspension_now(&self, waits_for: &'static str) {
+        let task = waiting::task_number();
         self.note_task(task);
+        let stack = self.number();
+        record::event(|log| Event::StackSuspend { task, stack, waits_for: log.word(waits_for) });
     }
 }
 
@@ -160,7 +166,7 @@ impl Worker {
     /// stack that is ready.
     #[cold]
     fn give_way_to_stacks(&self, here: &'static StackHeader) {
-        here.record_suspension("its turn");
+        here.record_suspension(|| "its turn");
         let saved = Self::put_away();
         match self.ready_stack() {
             Some(stack) => {
