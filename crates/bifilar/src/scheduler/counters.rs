@@ -93,7 +93,6 @@ impl Counters {
     }
 
     /// Changes whenever the worker comes round.
-    #[expect(dead_code)]
     pub fn progress(&self) -> u64 {
         let sum = self.waits.get().wrapping_add(self.polls.get());
         sum.wrapping_add(self.suspensions.get())
@@ -185,7 +184,6 @@ impl WorkClock {
         }
     }
 
-    #[cfg(test)]
     pub fn is_at_work(&self) -> bool {
         self.word.load(Ordering::Relaxed) & 1 == 1
     }
