@@ -20,7 +20,7 @@ use crate::modules::{self, Import, ROOT};
 
 /// From top to bottom. `lib` stands for the crate's root and whatever it re-exports.
 const LAYERS: &[&[&str]] = &[
-    &[ROOT, "prelude", "task", "select"],
+    &[ROOT, "prelude", "task", "select", "recording"],
     &["runtime"],
     &["net", "fs", "process", "signal", "blocking"],
     &["scope", "fiber", "metrics"],
@@ -29,7 +29,7 @@ const LAYERS: &[&[&str]] = &[
     &["reactor", "time"],
     &["sync", "race"],
     &["context", "cell"],
-    &["record"],
+    &["record", "entered"],
     &["primitives"],
 ];
 

@@ -8,12 +8,14 @@
 //! ```
 //!
 //! The steps are a table in [`steps`]; the rules of who may import whom are tables in [`layers`]
-//! and [`crates`]. Nothing here builds or changes the project: it calls cargo and reads sources.
+//! and [`crates`]. But for `pictures`, which draws those of the
+//! documentation anew, nothing here builds or changes the project: it calls cargo and reads sources.
 
 mod crates;
 mod emulated;
 mod layers;
 mod modules;
+mod pictures;
 mod sanitizers;
 mod steps;
 

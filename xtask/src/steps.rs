@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use crate::{crates, emulated, layers, sanitizers};
+use crate::{crates, emulated, layers, pictures, sanitizers};
 
 /// One thing that can be checked.
 #[derive(Debug)]
@@ -75,6 +75,12 @@ pub const STEPS: &[Step] = &[
         run: bench,
     },
     Step {
+        name: "pictures",
+        about: "draws the pictures of the documentation anew, from real runs",
+        in_check: false,
+        run: pictures::run,
+    },
+    Step {
         name: "deny",
         about: "licences, bans and sources of dependencies (needs cargo-deny)",
         in_check: false,
@@ -113,7 +119,14 @@ fn fmt() -> Result<(), String> {
 }
 
 fn clippy() -> Result<(), String> {
-    call(cargo("clippy").args(["--workspace", "--all-targets", "--", "-D", "warnings"]))
+    call(cargo("clippy").args([
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+        "--",
+        "-D",
+        "warnings",
+    ]))
 }
 
 fn layers() -> Result<(), String> {
@@ -129,16 +142,27 @@ fn layers() -> Result<(), String> {
 }
 
 fn test() -> Result<(), String> {
-    call(cargo("test").args(["--workspace", "--lib", "--bins", "--tests", "--examples"]))
+    call(cargo("test").args([
+        "--workspace",
+        "--all-features",
+        "--lib",
+        "--bins",
+        "--tests",
+        "--examples",
+    ]))
 }
 
 fn doctest() -> Result<(), String> {
-    call(cargo("test").args(["--workspace", "--doc"]))
+    call(cargo("test").args(["--workspace", "--all-features", "--doc"]))
 }
 
 fn docs() -> Result<(), String> {
     let flags = with_flag("RUSTDOCFLAGS", "-D warnings");
-    call(cargo("doc").args(["--workspace", "--no-deps"]).env("RUSTDOCFLAGS", flags))
+    call(
+        cargo("doc")
+            .args(["--workspace", "--all-features", "--no-deps"])
+            .env("RUSTDOCFLAGS", flags),
+    )
 }
 
 /// Loom replaces the atomics of the whole crate, so it has a target directory of its own: a plain

@@ -4,7 +4,7 @@
 //! or free, for it.
 
 use std::{
-    io::{self, Stdin},
+    io::{self, Read, Stdin, Write},
     os::{fd::AsFd, unix::net::UnixStream},
     sync::{
         Arc,
@@ -38,20 +38,22 @@ pub fn on_first(
     let which = Arc::new(AtomicUsize::new(0));
     let (came, handlers) = UnixStream::pair()?;
     for signal in [SIGINT, SIGTERM] {
-        // The pipe comes first: a signal that comes between two of these lines no longer ends the
-        // process by itself, so it has to be heard of. Handlers run in this order: the shutdown sees
-        // what an earlier signal set.
-        pipe::register(signal, handlers.try_clone()?)?;
+        // Handlers run in this order: whoever is woken sees which signal it was, and the shutdown
+        // sees what an earlier signal set.
         flag::register_usize(signal, which.clone(), signal as usize)?;
+        pipe::register(signal, handlers.try_clone()?)?;
         flag::register_conditional_shutdown(signal, 128 + signal, signalled.clone())?;
         flag::register(signal, signalled.clone())?;
     }
+    if which.load(Relaxed) != 0 {
+        // It came when only the first of its handlers was there.
+        (&handlers).write_all(&[0])?;
+    }
     let watch = move || {
-        let signal = wait(&came, leash.as_ref());
+        wait(&came, leash.as_ref());
         finish(match which.load(Relaxed) as i32 {
             SIGINT => "SIGINT",
             SIGTERM => "SIGTERM",
-            _ if signal => "a signal",
             _ => "standard input has closed",
         });
     };
@@ -59,12 +61,29 @@ pub fn on_first(
     Ok(())
 }
 
-/// Returns when there is something to read from `came` (true), or the other end of `leash` is closed.
-fn wait(came: &UnixStream, leash: Option<&Stdin>) -> bool {
+/// Calls `act` on a thread of its own each time that `signal` has come; once for several that come
+/// while it acts.
+///
+/// # Errors
+///
+/// What the operating system says when the handler or the thread cannot be made.
+pub fn on_each(signal: i32, act: impl Fn() + Send + 'static) -> io::Result<()> {
+    let (mut came, handler) = UnixStream::pair()?;
+    pipe::register(signal, handler)?;
+    let watch = move || {
+        while matches!(came.read(&mut [0; 64]), Ok(1..)) {
+            act();
+        }
+    };
+    thread::Builder::new().name("signals".into()).spawn(watch)?;
+    Ok(())
+}
+
+/// Returns when there is something to read from `came`, or the other end of `leash` is closed.
+fn wait(came: &UnixStream, leash: Option<&Stdin>) {
     let mut files = vec![PollFd::new(came, PollFlags::IN)];
     // The end is reported without being asked for.
     files.extend(leash.map(|leash| PollFd::from_borrowed_fd(leash.as_fd(), PollFlags::empty())));
     // An error, for want of memory, is as good a reason to finish.
     let _ = retry_on_intr(|| poll(&mut files, None));
-    !files[0].revents().is_empty()
 }

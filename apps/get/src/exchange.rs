@@ -4,6 +4,7 @@
 //! reads and writes through the traits of `std::io`. On a thread each call blocks the thread; on a
 //! fiber the same call suspends the fiber.
 
+use bifilar::span;
 use std::{
     fmt,
     io::{self, Read, Write},
@@ -50,14 +51,26 @@ pub fn exchange<S: Duplex>(
     request: &Request,
     connect: impl FnOnce() -> io::Result<S>,
 ) -> Result<Response, FetchError> {
-    let mut stream = connect().map_err(FetchError::connecting)?;
-    stream.write_all(&request.bytes).map_err(FetchError::using)?;
-    if request.shut_down {
-        ignore_gone(stream.shut_down_write()).map_err(FetchError::using)?;
-    }
-    let mut bytes = Vec::new();
-    stream.take(MAX_RESPONSE + 1).read_to_end(&mut bytes).map_err(FetchError::using)?;
+    let mut stream = {
+        let _span = span!("connect");
+        connect().map_err(FetchError::connecting)?
+    };
+    send(request, &mut stream).map_err(FetchError::using)?;
+    let bytes = receive(stream).map_err(FetchError::using)?;
     read_response(request, &bytes)
+}
+
+fn send(request: &Request, stream: &mut impl Duplex) -> io::Result<()> {
+    let _span = span!("send");
+    stream.write_all(&request.bytes)?;
+    if request.shut_down { ignore_gone(stream.shut_down_write()) } else { Ok(()) }
+}
+
+fn receive(stream: impl Read) -> io::Result<Vec<u8>> {
+    let _span = span!("receive");
+    let mut bytes = Vec::new();
+    stream.take(MAX_RESPONSE + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Reads `bytes`, of which there are at most [`MAX_RESPONSE`] and one.

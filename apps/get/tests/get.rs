@@ -252,3 +252,33 @@ fn wrong_command_lines() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
     }
 }
+
+/// Each style does the same work, and its diagram names it: the same calls, in as many lanes as the
+/// style has threads, fibers or tasks.
+#[test]
+fn the_diagram_of_each_style() {
+    let address = serve();
+    let url = format!("http://{address}/length");
+    for (style, lanes) in [
+        ("sync", &["main"][..]),
+        ("threads", &["thread 1", "thread 2"]),
+        ("fibers", &["worker 0", "fetch 1", "fetch 2"]),
+        ("tasks", &["worker 0", "fetch 1", "fetch 2"]),
+    ] {
+        for ending in ["svg", "html", "json", "txt"] {
+            let name = format!("get-{}-{style}.{ending}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            let output = get(style, &["--diagram", path.to_str().unwrap(), &url, &url]);
+            assert!(text(&output).contains("2 of 2 fetched"), "{output:?}");
+            let picture = std::fs::read_to_string(&path).unwrap();
+            std::fs::remove_file(&path).unwrap();
+            let calls = if ending == "txt" { &[][..] } else { &["connect", "receive", "recv"] };
+            for word in lanes.iter().chain(calls) {
+                assert!(picture.contains(word), "{style} {ending} without `{word}`:\n{picture}");
+            }
+        }
+    }
+    let output = get("sync", &["--diagram", "picture.png", &url]);
+    let reason = String::from_utf8_lossy(&output.stderr);
+    assert!(reason.contains("must end in .svg, .html, .json or .txt"), "{reason}");
+}

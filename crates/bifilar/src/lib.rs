@@ -42,6 +42,7 @@
 //! | talk | [`net`], [`sync`], [`time`] |
 //! | call what blocks for real | [`unblock`] |
 //! | see what is going on | [`dump()`], [`metrics`], [`Runtime::shutdown`], [`TaskReport`] |
+//! | see what ran when | [`Builder::record`], [`recording`], [`timeline`] |
 //! | test | `#[bifilar::test]`, [`Builder::simulate`] |
 //!
 //! # Coming from async-std
@@ -95,6 +96,8 @@
 mod blocking;
 mod cell;
 mod context;
+#[cfg(feature = "tracing-layer")]
+mod entered;
 pub mod fiber;
 pub mod metrics;
 pub mod net;
@@ -102,6 +105,7 @@ mod primitives;
 pub mod race;
 mod reactor;
 mod record;
+pub mod recording;
 mod runtime;
 mod scheduler;
 mod scope;

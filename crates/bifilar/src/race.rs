@@ -11,7 +11,7 @@
 //! What it deliberately does not do: run branches in parallel. They are polled by one task, in turn; a
 //! branch that stands in a [`wait`](crate::Wait::wait) holds up the others. Spawn for that.
 
-use crate::context;
+use crate::context::{self, waiting};
 use std::{
     future::{Future, IntoFuture},
     pin::Pin,
@@ -143,6 +143,7 @@ macro_rules! races {
             ) -> Poll<Self::First> {
                 // SAFETY: the futures are pinned with the tuple, and none is moved here.
                 let futures = unsafe { self.get_unchecked_mut() };
+                let mut what_the_first_says = None;
                 for turn in first..first + $count {
                     match turn % Self::COUNT {
                         $($place => {
@@ -151,9 +152,16 @@ macro_rules! races {
                             if let Poll::Ready(output) = future.poll(cx) {
                                 return Poll::Ready($of::$branch(output));
                             }
+                            if $place == 0 {
+                                what_the_first_says = Some(waiting::noted_last());
+                            }
                         })+
                         _ => unreachable!("a remainder is below {}", $count),
                     }
+                }
+                // Reports have room for one: the first as written is likely what it is all about.
+                if let Some(what) = what_the_first_says {
+                    waiting::note(what);
                 }
                 Poll::Pending
             }

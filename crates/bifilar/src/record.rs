@@ -261,9 +261,16 @@ fn timed<T: Returned>(
     returned
 }
 
-/// What a system call has returned, as a number.
-pub(crate) trait Returned {
+/// What a system call may return: a count, nothing, or what owns a descriptor.
+pub trait Returned {
+    /// As a number.
     fn returned(&self) -> i32;
+}
+
+impl Returned for std::net::TcpStream {
+    fn returned(&self) -> i32 {
+        self.as_raw_fd()
+    }
 }
 
 impl Returned for () {

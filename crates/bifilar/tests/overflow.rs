@@ -176,6 +176,10 @@ fn the_message_names_who_it_was() {
         return run();
     }
     for (case, expected, _) in CASES {
+        // Without probes, a frame larger than the guard goes past it.
+        if child::SANITIZED && ["large frame", "80 KiB"].contains(case) {
+            continue;
+        }
         let output = child::run("the_message_names_who_it_was", case);
         assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{case}: {output:?}");
         let stderr = String::from_utf8(output.stderr).unwrap();

@@ -14,20 +14,19 @@ use bifilar::{
     net::{TcpListener, TcpStream},
     sync::channel::{self, Sender},
     time::timeout,
-    until,
 };
 
 use super::{
     Hall, Options,
     accept::AcceptErrors,
     farewell, metrics,
-    session::{Socket, split},
+    session::{Interrupted, Socket, split},
     sessions::CLOSE_GRACE,
 };
 
 /// Serves until the hall closes; returns how many clients were cut off.
 pub fn serve(hall: &Arc<Hall>, options: &Options) -> io::Result<usize> {
-    super::runtime(options).run(|| {
+    hall.runtime(options).run(|| {
         let listener = TcpListener::bind(&options.listen).wait()?;
         metrics::serve(hall)?;
         hall.open(&listener, listener.local_addr()?)?;
@@ -53,9 +52,8 @@ fn start(
 ) -> io::Result<()> {
     super::prepare(&stream);
     let (mut reader, writer) = split(hall, stream);
-    let closing = hall.closing.clone();
     let read = move || {
-        if until(closing.cancelled(), || reader.run()).is_err() {
+        if let Err(Interrupted) = reader.run() {
             reader.drain();
             drop(asking);
             reader.linger();

@@ -22,6 +22,7 @@ mod accept;
 mod callbacks;
 mod farewell;
 mod fibers;
+mod flight;
 mod mailbox;
 mod member;
 mod metrics;
@@ -36,6 +37,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
     os::fd::AsFd,
+    path::PathBuf,
     process::ExitCode,
     sync::{Arc, Mutex},
     time::Duration,
@@ -44,6 +46,7 @@ use std::{
 use bifilar::sync::CancelToken;
 
 use crate::{address, groups::Groups, limits, signals};
+use flight::Flight;
 use sessions::Sessions;
 
 /// How a server is written.
@@ -99,6 +102,10 @@ pub struct Options {
     #[arg(long, value_name = "SECONDS", default_value = "5")]
     #[arg(value_parser = clap::value_parser!(u32).range(..=86_400))]
     pub shutdown_limit: u32,
+    /// Draw what ran of late, at the end and on SIGUSR1: .svg, .html (to look around in), .json (for
+    /// Perfetto) or .txt; styles fibers and tasks
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
     /// End, as on a signal, when the other end of the pipe that is standard input is closed: so
     /// ends with whoever started it, however that one ends
     #[arg(long, hide = true)]
@@ -107,6 +114,9 @@ pub struct Options {
 
 /// How a server ends, for whoever types `--help`.
 pub const EXIT_STATUS: &str = "\
+SIGQUIT (Ctrl-\\) has the styles fibers and tasks say on stderr what every task
+is doing.
+
 SIGINT or SIGTERM ends the server when it has delivered what it has taken; a
 second one ends it at once.
 
@@ -138,6 +148,7 @@ pub fn run(options: &Options) -> Result<ExitCode, String> {
         closing: CancelToken::new(),
         shutdown_limit: Duration::from_secs(options.shutdown_limit.into()),
         leash: options.leash,
+        flight: Flight::begin(options)?,
         metrics: Mutex::new(metrics.transpose()?),
     });
     let served = match options.style {
@@ -146,6 +157,9 @@ pub fn run(options: &Options) -> Result<ExitCode, String> {
         Style::Fibers => fibers::serve(&hall, options),
         Style::Tasks => tasks::serve(&hall, options),
     };
+    if let Some(flight) = &hall.flight {
+        flight.draw();
+    }
     match served {
         Ok(0) => {
             tracing::info!("everything was delivered");
@@ -159,16 +173,6 @@ pub fn run(options: &Options) -> Result<ExitCode, String> {
             let reason = address::explain(&options.listen, &error);
             Err(format!("cannot serve on {}: {reason}", options.listen))
         }
-    }
-}
-
-/// The runtime for the styles that need one.
-fn runtime(options: &Options) -> bifilar::Builder {
-    // Who is cut off has had its time; this is for destructors, which wait for nobody.
-    let runtime = bifilar::Builder::new().name("chat").shutdown_limit(sessions::CLOSE_GRACE);
-    match options.workers {
-        Some(workers) => runtime.workers(workers.into()),
-        None => runtime,
     }
 }
 
@@ -199,11 +203,28 @@ struct Hall {
     /// How long that may take.
     shutdown_limit: Duration,
     leash: bool,
+    flight: Option<Flight>,
     /// Where to say how the runtime does, until somebody does.
     metrics: Mutex<Option<TcpListener>>,
 }
 
 impl Hall {
+    /// The runtime for the styles that need one.
+    fn runtime(&self, options: &Options) -> bifilar::Builder {
+        // Who is cut off has had its time; this is for destructors, which wait for nobody.
+        let mut runtime = bifilar::Builder::new()
+            .name("chat")
+            .shutdown_limit(sessions::CLOSE_GRACE)
+            .dump_on_sigquit();
+        if let Some(workers) = options.workers {
+            runtime = runtime.workers(workers.into());
+        }
+        if let Some(flight) = &self.flight {
+            runtime = runtime.record(&flight.recorder);
+        }
+        runtime
+    }
+
     /// Tells the world that the server listens, and arranges for its end: on a signal the hall is
     /// closing, and the listener is shut down, which makes its accept fail. The style then closes the
     /// groups, which ends every session when it has delivered.

@@ -18,7 +18,8 @@ use std::{
 
 use bifilar::{
     Wait,
-    sync::channel::{Sender, TrySendError},
+    sync::{CancelToken, channel::Sender},
+    until,
 };
 
 use super::{
@@ -39,14 +40,18 @@ pub trait Socket: AsFd + Send + Sync + 'static {
     fn discard(&self);
 }
 
+/// The server is to end.
+#[derive(Debug)]
+pub struct Interrupted;
+
 /// The reading half.
 #[derive(Debug)]
 pub struct Reader<S> {
     stream: Arc<S>,
     lines: LineBuffer,
     member: Member,
-    /// None once the writing half is to end.
-    notes: Option<Sender<Note>>,
+    notes: Sender<Note>,
+    closing: CancelToken,
     _open: Open,
 }
 
@@ -67,7 +72,8 @@ pub fn split<S: Socket>(hall: &Hall, stream: S) -> (Reader<S>, Writer<S>) {
         stream: stream.clone(),
         lines: LineBuffer::new(hall.max_line),
         member: Member::new(hall.groups.clone(), hall.max_line),
-        notes: Some(notes),
+        notes,
+        closing: hall.closing.clone(),
         _open: open,
     };
     (reader, Writer { stream, mailbox, _delivering: delivering })
@@ -77,56 +83,51 @@ impl<S: Socket> Reader<S>
 where
     for<'a> &'a S: Read,
 {
-    /// Does what the client asks until it closes or has to be closed.
-    pub fn run(&mut self) {
-        while let Ok(1..) = self.read() {
+    /// Does what the client asks until it closes or has to be closed. Where reading can be interrupted,
+    /// that is also the end; the client may have asked more by then.
+    pub fn run(&mut self) -> Result<(), Interrupted> {
+        while let Ok(1..) = self.read()? {
             while let Some(line) = self.lines.next_line() {
                 match self.member.handle(line) {
                     Outcome::Done => {}
-                    Outcome::Note(note) => self.tell(note),
+                    // Without a writing half the session is ending: nobody to tell.
+                    Outcome::Note(note) => drop(self.notes.send(note).wait()),
                     Outcome::Last(note) => {
-                        self.tell(note);
-                        self.notes = None; // the writing half says it and ends
+                        drop(self.notes.send(note).wait());
+                        self.notes.close(); // the writing half says it and ends
                         self.stream.discard();
                         let _ = self.stream.shutdown(Shutdown::Both);
-                        return;
+                        return Ok(());
                     }
                 }
             }
         }
+        Ok(())
     }
 
-    /// Gives a note to the writing half, and waits while that has too many.
-    fn tell(&self, note: Note) {
-        let Some(notes) = &self.notes else { return };
-        // First without a wait, which an interruption could end at any time.
-        if let Err(TrySendError::Full(note)) = notes.try_send(note) {
-            // Without a writing half the session is ending: nobody to tell.
-            drop(notes.send(note).wait());
-        }
+    /// Reads what there is; 0 at the end. Waits no longer than until the server is to end, if waiting
+    /// is the runtime's: no thread is interrupted.
+    fn read(&mut self) -> Result<io::Result<usize>, Interrupted> {
+        until(self.closing.cancelled(), || {
+            loop {
+                match (&*self.stream).read(self.lines.space()) {
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    read => return read.inspect(|&count| self.lines.filled(count)),
+                }
+            }
+        })
+        .map_err(|()| Interrupted)
     }
 
-    /// After an interruption of [`run`](Self::run): see [`farewell::drain`].
+    /// After an interruption: does what the client had asked by then.
     pub fn drain(&mut self) {
-        if let Some(notes) = &self.notes {
-            farewell::drain(&*self.stream, &mut self.lines, &mut self.member, notes);
-        }
+        farewell::drain(&*self.stream, &mut self.lines, &mut self.member, &self.notes).wait();
     }
 
     /// Reads and forgets until the client closes. The writing half goes on meanwhile.
     pub fn linger(self) {
         let mut bytes = [0; 4096];
         while let Ok(1..) = (&*self.stream).read(&mut bytes) {}
-    }
-
-    /// Reads what there is; 0 at the end.
-    fn read(&mut self) -> io::Result<usize> {
-        loop {
-            match (&*self.stream).read(self.lines.space()) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                read => return read.inspect(|&count| self.lines.filled(count)),
-            }
-        }
     }
 }
 

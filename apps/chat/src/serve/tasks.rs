@@ -12,7 +12,10 @@ use bifilar::{
     net::{TcpListener, TcpStream},
     race,
     race::Of2,
-    sync::channel::{self, Sender, TrySendError},
+    sync::{
+        CancelToken,
+        channel::{self, Sender},
+    },
     task,
     time::{sleep, timeout},
 };
@@ -25,13 +28,14 @@ use super::{
     mailbox::Mailbox,
     member::{Member, Note, Outcome},
     metrics,
+    session::Interrupted,
     sessions::{CLOSE_GRACE, Delivering, Open},
 };
 use crate::lines::LineBuffer;
 
 /// Serves until the hall closes; returns how many clients were cut off.
 pub fn serve(hall: &Arc<Hall>, options: &Options) -> io::Result<usize> {
-    super::runtime(options).block_on(accept(hall, options))
+    hall.runtime(options).block_on(accept(hall, options))
 }
 
 async fn accept(hall: &Arc<Hall>, options: &Options) -> io::Result<usize> {
@@ -65,16 +69,14 @@ fn start(
         stream,
         lines: LineBuffer::new(hall.max_line),
         member: Member::new(hall.groups.clone(), hall.max_line),
-        notes: Some(notes),
+        notes,
+        closing: hall.closing.clone(),
         _open: open,
     };
-    let closing = hall.closing.clone();
     let read = async move {
-        if let Of2::B(()) = race((reader.run(), closing.cancelled())).biased().await {
+        if let Err(Interrupted) = reader.run().await {
             let Reader { stream, lines, member, notes, .. } = &mut reader;
-            if let Some(notes) = notes {
-                farewell::drain(&*stream, lines, member, notes);
-            }
+            farewell::drain(&*stream, lines, member, notes).await;
             drop(asking);
             discard(&reader.stream).await;
         }
@@ -90,45 +92,41 @@ struct Reader {
     stream: TcpStream,
     lines: LineBuffer,
     member: Member,
-    /// None once the writing half is to end.
-    notes: Option<Sender<Note>>,
+    notes: Sender<Note>,
+    closing: CancelToken,
     _open: Open,
 }
 
 impl Reader {
-    /// Does what the client asks until it closes or has to be closed.
-    async fn run(&mut self) {
-        while let Ok(1..) = self.read().await {
+    /// Does what the client asks until it closes or has to be closed, or until the server is to end;
+    /// the client may have asked more by then.
+    async fn run(&mut self) -> Result<(), Interrupted> {
+        while let Ok(1..) = self.read().await? {
             while let Some(line) = self.lines.next_line() {
                 match self.member.handle(line) {
                     Outcome::Done => {}
-                    Outcome::Note(note) => self.tell(note).await,
+                    // Without a writing half the session is ending: nobody to tell.
+                    Outcome::Note(note) => drop(self.notes.send(note).await),
                     Outcome::Last(note) => {
-                        self.tell(note).await;
-                        self.notes = None; // the writing half says it and ends
+                        drop(self.notes.send(note).await);
+                        self.notes.close(); // the writing half says it and ends
                         let _ = timeout(CLOSE_GRACE, discard(&self.stream)).await;
                         let _ = self.stream.shutdown(Shutdown::Both);
-                        return;
+                        return Ok(());
                     }
                 }
             }
         }
+        Ok(())
     }
 
-    /// Reads what there is; 0 at the end.
-    async fn read(&mut self) -> io::Result<usize> {
-        let count = AsyncReadExt::read(&mut &self.stream, self.lines.space()).await?;
-        self.lines.filled(count);
-        Ok(count)
-    }
-
-    /// Gives a note to the writing half, and waits while that has too many.
-    async fn tell(&self, note: Note) {
-        let Some(notes) = &self.notes else { return };
-        // First without a wait, in which the race may be lost.
-        if let Err(TrySendError::Full(note)) = notes.try_send(note) {
-            // Without a writing half the session is ending: nobody to tell.
-            drop(notes.send(note).await);
+    /// Reads what there is; 0 at the end. Waits no longer than until the server is to end.
+    async fn read(&mut self) -> Result<io::Result<usize>, Interrupted> {
+        let mut stream = &self.stream;
+        let read = AsyncReadExt::read(&mut stream, self.lines.space());
+        match race((read, self.closing.cancelled())).biased().await {
+            Of2::A(read) => Ok(read.inspect(|&count| self.lines.filled(count))),
+            Of2::B(()) => Err(Interrupted),
         }
     }
 }

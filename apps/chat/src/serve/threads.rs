@@ -59,7 +59,9 @@ fn start(hall: &Hall, stream: TcpStream) -> io::Result<()> {
     super::prepare(&stream);
     let (mut reader, writer) = split(hall, stream);
     spawn("writer", || writer.run())?;
-    spawn("reader", move || reader.run())
+    spawn("reader", move || {
+        let _ = reader.run(); // no thread is interrupted
+    })
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {

@@ -19,19 +19,39 @@ in_styles! { [fibers tasks] [what_had_arrived_is_delivered ten_thousand_are_told
 
 fn what_had_arrived_is_delivered(style: &str) {
     const MESSAGES: usize = 900; // fewer than a member may lag
+    const MISTAKES: usize = 200; // more than a reader may be ahead of its writer
     let mut server = Server::start(style);
     let (mut member, mut poster) = (server.member("Dogs"), server.client());
-    let mut joiner = server.client();
+    let (mut mistaken, mut joiner) = (server.client(), server.client());
+    joiner.fence();
+    // While it stands still, everything stays in the kernel.
+    server.signal(Signal::STOP);
+    joiner.join("Dogs");
+    arrived(&joiner.stream);
     (0..MESSAGES).for_each(|n| poster.post("Dogs", &n.to_string()));
-    joiner.send("{\"Join\":{\"group_name\":\"Cats\"}}\n?\n");
-    [&poster, &joiner].iter().for_each(|client| arrived(&client.stream));
+    mistaken.send("?\n".repeat(MISTAKES));
+    mistaken.post("Dogs", "after all");
+    [&poster, &mistaken].iter().for_each(|client| arrived(&client.stream));
     server.signal(Signal::INT);
-    (0..MESSAGES).for_each(|n| member.gets("Dogs", &n.to_string()));
+    server.signal(Signal::CONT);
+
+    let mut messages: Vec<_> = (0..=MESSAGES).map(|_| member.line().unwrap()).collect();
     member.goodbye();
-    assert_eq!(joiner.error(), "Bad JSON: expected value at column 1");
-    joiner.goodbye();
+    let line = |text: &str| json!({"Message": {"group_name": "Dogs", "message": text}}).to_string();
+    let last = messages.iter().position(|message| *message == line("after all"));
+    messages.remove(last.expect("it is delivered, somewhere"));
+    for (n, message) in messages.iter().enumerate() {
+        assert_eq!(*message, line(&n.to_string()));
+    }
+    for _ in 0..MISTAKES {
+        assert_eq!(mistaken.error(), "Bad JSON: expected value at column 1");
+    }
+    mistaken.goodbye();
     poster.goodbye();
-    drop((member, joiner, poster));
+    let goodbye = json!({"Goodbye": "The server is shutting down"});
+    while joiner.next().expect("a goodbye, not the end") != goodbye {}
+    joiner.end();
+    drop((member, joiner, mistaken, poster));
     assert_eq!(server.ended().code(), Some(0));
 }
 

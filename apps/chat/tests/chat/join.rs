@@ -5,6 +5,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use rustix::process::Signal;
+
 use crate::server::{CHAT, Server, wait};
 
 fn join(address: &str) -> Child {
@@ -86,5 +88,24 @@ fn a_server_that_goes_away_is_noticed_while_nothing_is_typed() {
     let mut err = String::new();
     child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
     assert!(err.contains("has closed the connection"), "{err}");
+    drop(typed);
+}
+
+#[test]
+fn a_server_that_says_goodbye_ends_it_well() {
+    let mut server = Server::start("fibers");
+    let mut child = join(&server.address);
+    let mut typed = child.stdin.take().unwrap();
+    typed.write_all(b"join Dogs\npost Dogs hi\n").unwrap();
+    let mut printed = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    printed.read_line(&mut line).unwrap();
+    assert_eq!(line, "[Dogs] hi\n");
+    server.signal(Signal::TERM);
+    let mut rest = String::new();
+    printed.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "The server is shutting down. Goodbye!\n");
+    assert_eq!(wait(&mut child).code(), Some(0));
+    assert_eq!(server.ended().code(), Some(0));
     drop(typed);
 }

@@ -52,7 +52,8 @@ fn sigterm_ends_an_idle_server_at_once(style: &str) {
     let since = Instant::now();
     server.signal(Signal::TERM);
     assert_eq!(server.ended().code(), Some(0));
-    assert!(since.elapsed() < Duration::from_secs(4), "{:?}", since.elapsed());
+    // Less than clients have to close their side: there are none.
+    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
 }
 
 fn a_client_that_does_not_read_is_not_waited_for_for_ever(style: &str) {

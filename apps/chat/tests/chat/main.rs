@@ -6,7 +6,9 @@
 mod client;
 mod command_line;
 mod delivery;
+mod dump;
 mod files;
+mod flight;
 mod goodbye;
 mod join;
 mod lagging;

@@ -15,14 +15,20 @@ use crate::{
 };
 
 /// Fetches all `requests` at the same time, a fiber for each.
-pub fn fetch_all(requests: &[Arc<Request>], report: &mut dyn FnMut(Outcome)) {
-    bifilar::run(|| {
+pub fn fetch_all(
+    runtime: bifilar::Builder,
+    requests: &[Arc<Request>],
+    report: &mut dyn FnMut(Outcome),
+) {
+    runtime.run(|| {
         let begin = Instant::now();
         let fibers: Vec<_> = requests
             .iter()
-            .map(|request| {
+            .zip(1..)
+            .map(|(request, number)| {
                 let request = request.clone();
-                fiber::spawn(move || Outcome::of(&request, || fetch(&request)))
+                let fiber = fiber::Builder::new().name(format!("fetch {number}"));
+                fiber.spawn(move || Outcome::of(&request, || fetch(&request))).expect("a runtime")
             })
             .collect();
         for (request, mut fiber) in requests.iter().zip(fibers) {

@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bifilar::timeline::Recorder;
+
 use crate::{exchange::FetchError, request::Request, response::Response};
 
 /// How requests run.
@@ -40,12 +42,35 @@ pub struct Outcome {
 
 /// Fetches all `requests` in the given style; `report` is called once for each, in their order, as
 /// soon as it and those before it are done.
-pub fn fetch_all(style: Style, requests: Vec<Arc<Request>>, report: &mut dyn FnMut(Outcome)) {
-    match style {
-        Style::Sync => sync::fetch_all(&requests, report),
-        Style::Threads => threads::fetch_all(&requests, report),
-        Style::Fibers => fibers::fetch_all(&requests, report),
-        Style::Tasks => tasks::fetch_all(&requests, report),
+pub fn fetch_all(way: &Way, requests: &[Arc<Request>], report: &mut dyn FnMut(Outcome)) {
+    match way.style {
+        Style::Sync => sync::fetch_all(way.recorder.as_ref(), requests, report),
+        Style::Threads => threads::fetch_all(way.recorder.as_ref(), requests, report),
+        Style::Fibers => fibers::fetch_all(way.runtime(), requests, report),
+        Style::Tasks => tasks::fetch_all(way.runtime(), requests, report),
+    }
+}
+
+/// How requests are to run.
+#[derive(Debug)]
+pub struct Way {
+    pub style: Style,
+    /// Threads that run fibers or tasks.
+    pub workers: Option<u16>,
+    /// What to record it with.
+    pub recorder: Option<Recorder>,
+}
+
+impl Way {
+    fn runtime(&self) -> bifilar::Builder {
+        let mut runtime = bifilar::Builder::new();
+        if let Some(workers) = self.workers {
+            runtime = runtime.workers(workers.into());
+        }
+        if let Some(recorder) = &self.recorder {
+            runtime = runtime.record(recorder);
+        }
+        runtime
     }
 }
 

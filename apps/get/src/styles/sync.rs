@@ -5,8 +5,15 @@
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, TcpStream, ToSocketAddrs},
+    os::fd::AsFd,
     sync::Arc,
     time::{Duration, Instant},
+};
+
+use bifilar::{
+    recording::{self, system_call},
+    span,
+    timeline::Recorder,
 };
 
 use super::Outcome;
@@ -17,7 +24,12 @@ use crate::{
 };
 
 /// Fetches `requests` one by one.
-pub fn fetch_all(requests: &[Arc<Request>], report: &mut dyn FnMut(Outcome)) {
+pub fn fetch_all(
+    recorder: Option<&Recorder>,
+    requests: &[Arc<Request>],
+    report: &mut dyn FnMut(Outcome),
+) {
+    let _recorded = recorder.map(|recorder| recording::thread(recorder, "main"));
     for request in requests {
         report(Outcome::of(request, || fetch(request)));
     }
@@ -25,6 +37,7 @@ pub fn fetch_all(requests: &[Arc<Request>], report: &mut dyn FnMut(Outcome)) {
 
 /// Fetches one request on the calling thread.
 pub fn fetch(request: &Request) -> Result<Response, FetchError> {
+    let _span = span!("fetch");
     let deadline = Instant::now() + request.timeout;
     exchange(request, || Limited::connect(&request.url.host, request.url.port, deadline))
 }
@@ -40,7 +53,9 @@ impl Limited {
     fn connect(host: &str, port: u16, deadline: Instant) -> io::Result<Self> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
         for address in (host, port).to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, remaining(deadline)?) {
+            let limit = remaining(deadline)?;
+            let connect = || TcpStream::connect_timeout(&address, limit);
+            match system_call("connect", None, 0, connect) {
                 Ok(stream) => return Ok(Self { stream, deadline }),
                 Err(error) => last = error,
             }
@@ -58,14 +73,16 @@ fn remaining(deadline: Instant) -> io::Result<Duration> {
 impl Read for Limited {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.stream.set_read_timeout(Some(remaining(self.deadline)?))?;
-        self.stream.read(buffer)
+        let (fd, wanted) = (self.stream.as_fd(), buffer.len());
+        system_call("recv", Some(fd), wanted, || (&self.stream).read(buffer))
     }
 }
 
 impl Write for Limited {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.stream.set_write_timeout(Some(remaining(self.deadline)?))?;
-        self.stream.write(bytes)
+        let fd = self.stream.as_fd();
+        system_call("send", Some(fd), bytes.len(), || (&self.stream).write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -75,6 +92,7 @@ impl Write for Limited {
 
 impl Duplex for Limited {
     fn shut_down_write(&mut self) -> io::Result<()> {
-        self.stream.shutdown(Shutdown::Write)
+        let fd = self.stream.as_fd();
+        system_call("shutdown", Some(fd), 0, || self.stream.shutdown(Shutdown::Write))
     }
 }

@@ -3,9 +3,9 @@
 //! Nothing can be shared with the function of the other styles but what neither reads nor writes:
 //! that is the price of two kinds of functions.
 
-use std::{net::Shutdown, sync::Arc, time::Instant};
+use std::{io, net::Shutdown, sync::Arc, time::Instant};
 
-use bifilar::{net::TcpStream, task, time::timeout};
+use bifilar::{net::TcpStream, span, task, time::timeout};
 use futures_util::{AsyncReadExt, AsyncWriteExt};
 
 use super::Outcome;
@@ -16,11 +16,18 @@ use crate::{
 };
 
 /// Fetches all `requests` at the same time, a task for each.
-pub fn fetch_all(requests: &[Arc<Request>], report: &mut dyn FnMut(Outcome)) {
-    bifilar::block_on(async {
+pub fn fetch_all(
+    runtime: bifilar::Builder,
+    requests: &[Arc<Request>],
+    report: &mut dyn FnMut(Outcome),
+) {
+    runtime.block_on(async {
         let begin = Instant::now();
-        let spawn = |request: &Arc<Request>| task::spawn(fetch_in_time(request.clone()));
-        let tasks: Vec<_> = requests.iter().map(spawn).collect();
+        let spawn = |(request, number): (&Arc<Request>, u32)| {
+            let task = task::Builder::new().name(format!("fetch {number}"));
+            task.spawn(fetch_in_time(request.clone())).expect("a runtime")
+        };
+        let tasks: Vec<_> = requests.iter().zip(1..).map(spawn).collect();
         for (request, task) in requests.iter().zip(tasks) {
             report(task.await.unwrap_or_else(|error| {
                 Outcome::since(begin, request, Err(FetchError::Failed(error.to_string())))
@@ -37,12 +44,24 @@ async fn fetch_in_time(request: Arc<Request>) -> Outcome {
 
 async fn fetch(request: &Request) -> Result<Response, FetchError> {
     let address = (request.url.host.as_str(), request.url.port);
-    let mut stream = TcpStream::connect(address).await.map_err(FetchError::connecting)?;
-    stream.write_all(&request.bytes).await.map_err(FetchError::using)?;
-    if request.shut_down {
-        ignore_gone(stream.shutdown(Shutdown::Write)).map_err(FetchError::using)?;
-    }
-    let mut bytes = Vec::new();
-    stream.take(MAX_RESPONSE + 1).read_to_end(&mut bytes).await.map_err(FetchError::using)?;
+    let mut stream = {
+        let _span = span!("connect");
+        TcpStream::connect(address).await.map_err(FetchError::connecting)?
+    };
+    send(request, &mut stream).await.map_err(FetchError::using)?;
+    let bytes = receive(stream).await.map_err(FetchError::using)?;
     read_response(request, &bytes)
+}
+
+async fn send(request: &Request, stream: &mut TcpStream) -> io::Result<()> {
+    let _span = span!("send");
+    stream.write_all(&request.bytes).await?;
+    if request.shut_down { ignore_gone(stream.shutdown(Shutdown::Write)) } else { Ok(()) }
+}
+
+async fn receive(stream: TcpStream) -> io::Result<Vec<u8>> {
+    let _span = span!("receive");
+    let mut bytes = Vec::new();
+    stream.take(MAX_RESPONSE + 1).read_to_end(&mut bytes).await?;
+    Ok(bytes)
 }

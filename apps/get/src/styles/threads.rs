@@ -2,16 +2,27 @@
 
 use std::{sync::Arc, thread};
 
+use bifilar::{recording, timeline::Recorder};
+
 use super::{Outcome, sync};
 use crate::{exchange::FetchError, request::Request};
 
 /// Fetches all `requests` at the same time. A thread that cannot be started fails its request only.
-pub fn fetch_all(requests: &[Arc<Request>], report: &mut dyn FnMut(Outcome)) {
+pub fn fetch_all(
+    recorder: Option<&Recorder>,
+    requests: &[Arc<Request>],
+    report: &mut dyn FnMut(Outcome),
+) {
     thread::scope(|scope| {
         let threads: Vec<_> = requests
             .iter()
-            .map(|request| {
-                let body = || Outcome::of(request, || sync::fetch(request));
+            .zip(1..)
+            .map(|(request, number)| {
+                let body = move || {
+                    let name = format!("thread {number}");
+                    let _recorded = recorder.map(|recorder| recording::thread(recorder, &name));
+                    Outcome::of(request, || sync::fetch(request))
+                };
                 thread::Builder::new().spawn_scoped(scope, body)
             })
             .collect();

@@ -168,7 +168,8 @@ pub(crate) fn refill() {
 /// task and says `Pending`, so that others have a turn.
 #[inline]
 pub(crate) fn poll_budget(cx: &mut TaskContext<'_>) -> Poll<()> {
-    if spend() {
+    // A thread that waits, or a task of another runtime, keeps none of ours from running.
+    if with(|context| context.task.get().is_none()) || spend() {
         return Poll::Ready(());
     }
     // Refused once: who polls again within the same turn (an executor that is nested in the task, and

@@ -212,10 +212,15 @@ pub(crate) fn note(waiting: Waiting) {
     with(|context| context.waiting.set(waiting));
 }
 
+/// What was noted last.
+pub(crate) fn noted_last() -> Waiting {
+    with(|context| context.waiting.get())
+}
+
 /// Runs `f` without what it notes: for what is looked at on the side.
 #[inline]
 pub(crate) fn kept<R>(f: impl FnOnce() -> R) -> R {
-    let noted = with(|context| context.waiting.get());
+    let noted = noted_last();
     let result = f();
     note(noted);
     result

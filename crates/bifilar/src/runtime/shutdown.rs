@@ -65,7 +65,10 @@ impl fmt::Display for ShutdownReport {
         if self.is_clean() {
             return f.write_str("all tasks have ended");
         }
-        write!(f, "{} tasks have not ended:", self.alive.len())?;
+        match self.alive.len() {
+            1 => f.write_str("1 task has not ended:")?,
+            many => write!(f, "{many} tasks have not ended:")?,
+        }
         self.alive.iter().try_for_each(|task| write!(f, "\n  {task}"))
     }
 }

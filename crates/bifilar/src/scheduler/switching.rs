@@ -109,6 +109,13 @@ unsafe fn wake_stack(stack: *const ()) {
     unsafe { &*stack.cast::<StackHeader>() }.notify();
 }
 
+/// See [`Worker::put_away`].
+struct PutAway {
+    #[cfg(feature = "tracing-layer")]
+    spans: crate::entered::PutAway,
+    context: context::Saved,
+}
+
 impl StackHeader {
     /// For the record: it is about to be suspended. Before it waits, since it may be woken then.
     #[inline]
@@ -154,11 +161,11 @@ impl Worker {
     #[cold]
     fn give_way_to_stacks(&self, here: &'static StackHeader) {
         here.record_suspension("its turn");
-        let saved = context::with(context::Context::save);
+        let saved = Self::put_away();
         match self.ready_stack() {
             Some(stack) => {
                 self.push_local(NonNull::from(&here.link));
-                self.switch(here, continuation(stack), &saved);
+                self.switch(here, continuation(stack), &saved.context);
             }
             None => std::thread::yield_now(),
         }
@@ -167,7 +174,7 @@ impl Worker {
 
     /// Suspends the stack it is called on, and returns when it is continued.
     fn leave(&self, here: &'static StackHeader) {
-        let saved = context::with(context::Context::save);
+        let saved = Self::put_away();
         let to = match self.next_stack() {
             // It gave way, and nobody was waiting for its place.
             Some(stack) if ptr::eq(stack, here) => {
@@ -179,7 +186,7 @@ impl Worker {
                 self.new_loop(spare)
             }
         };
-        self.switch(here, to, &saved);
+        self.switch(here, to, &saved.context);
         self.restore(saved, here);
     }
 
@@ -209,11 +216,22 @@ impl Worker {
         unsafe { suspend_into(&visit.back, at) };
     }
 
-    fn restore(&self, saved: context::Saved, here: &StackHeader) {
+    /// What belongs to the running task rather than to the thread.
+    fn put_away() -> PutAway {
+        PutAway {
+            #[cfg(feature = "tracing-layer")]
+            spans: crate::entered::put_away(),
+            context: context::with(context::Context::save),
+        }
+    }
+
+    fn restore(&self, saved: PutAway, here: &StackHeader) {
         context::with(|context| {
-            context.restore(saved);
+            context.restore(saved.context);
             context.budget.set(self.budget());
         });
+        #[cfg(feature = "tracing-layer")]
+        saved.spans.take_back();
         record::event(|_| Event::StackResume {
             task: waiting::task_number(),
             stack: here.number(),

@@ -4,6 +4,7 @@ use super::{named, simulated};
 use bifilar::{
     Builder, Handle, Wait, fiber,
     net::{TcpListener, TcpStream},
+    span,
     sync::channel,
     task,
     time::sleep,
@@ -299,4 +300,39 @@ fn sockets() {
     let received: i32 = of(1, &["recv"]).iter().map(|(_, _, result)| (*result).max(0)).sum();
     assert_eq!(received, 5, "{recording}");
     assert!(ready > 0, "{recording}");
+}
+
+/// A span stays open while its task is suspended in either style, and other tasks run.
+#[test]
+fn spans() {
+    let recording = simulated(|| {
+        let task = task::Builder::new().name("async").spawn(async {
+            let _span = span!("awaits");
+            sleep(2 * MS).await;
+        });
+        let outer = span!("waits");
+        sleep(MS).wait();
+        drop(outer);
+        task.unwrap().join().unwrap();
+    });
+    let spans: Vec<_> = track(&recording, "worker 0")
+        .events
+        .iter()
+        .filter_map(|record| match record.event {
+            Event::SpanBegin { task, span, name } => {
+                Some((record.time_ns, "begin", task, span, recording.name(name)))
+            }
+            Event::SpanEnd { task, span } => Some((record.time_ns, "end", task, span, "")),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        spans,
+        [
+            (0, "begin", 1, 1, "waits"),
+            (0, "begin", 2, 2, "awaits"),
+            (1_000_000, "end", 1, 1, ""),
+            (2_000_000, "end", 2, 2, ""),
+        ]
+    );
 }
