@@ -122,7 +122,8 @@ fn assert_trace_has(trace: &str, name: &str, within: fn(Duration)) {
     let start = start.addr() - known.dli_fbase.addr();
     let offsets = trace.lines().filter_map(|line| {
         let (file, rest) = line.split_once("+0x")?;
-        assert!(file.contains("/"), "{line}");
+        // The clock is read in a file that is the kernel's.
+        assert!(file.contains('/') || file.contains("vdso"), "{line}");
         usize::from_str_radix(rest.split(' ').next()?, 16).ok()
     });
     let offsets: Vec<_> = offsets.collect();
@@ -134,7 +135,8 @@ fn assert_trace_has(trace: &str, name: &str, within: fn(Duration)) {
 
 #[test]
 fn who_holds_a_worker_up_is_told_once_each_time() {
-    let cases: [(&str, usize, &str, fn(Duration)); 4] = [
+    type Case = (&'static str, usize, &'static str, fn(Duration));
+    let cases: [Case; 4] = [
         ("computes, 1 worker", 1, "compute", compute),
         ("blocks, 1 worker", 1, "block", block),
         ("computes, 2 workers", 2, "compute", compute),

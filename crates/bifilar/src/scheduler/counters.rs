@@ -49,7 +49,7 @@ pub(crate) struct Counters {
     pub waits: Counter,
     /// Polls that have begun.
     pub polls: Counter,
-    /// Stacks that were suspended.
+    /// Stacks that were suspended, or would have been if others had been ready.
     pub suspensions: Counter,
     /// Events that the looks have found.
     pub events: Counter,
