@@ -25,17 +25,20 @@ use std::{
 
 const USAGE: &str = "\
 usage: crowd [--fibers N] [--tasks N] [--block HOW] [--stack-size BYTES] [--workers N]
+             [--most-bytes N]
 
   --fibers N          how many fibers (10,000 by default)
   --tasks N           how many tasks (100,000 by default)
   --block HOW         what fibers block on: pipe, channel, sleep, or mixed, a third on each (default)
   --stack-size BYTES  address space for a stack (bifilar's default)
-  --workers N         threads (one per core by default)";
+  --workers N         threads (one per core by default)
+  --most-bytes N      end with status 1 if a fiber takes more than that";
 
 struct Arguments {
     fibers: usize,
     tasks: usize,
     block: Block,
+    most_bytes: Option<usize>,
     runtime: Builder,
 }
 
@@ -54,8 +57,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match arguments(std::env::args().skip(1)) {
-        Ok(Arguments { fibers, tasks, block, runtime }) => {
-            runtime.run(|| {
+        Ok(Arguments { fibers, tasks, block, most_bytes, runtime }) => {
+            let bytes = runtime.run(|| {
                 // What every crowd leaves behind, kept stacks and the like, more or less of them, is
                 // not this one's cost.
                 let small = |_| {
@@ -64,14 +67,21 @@ fn main() -> ExitCode {
                     memory()
                 };
                 let before = (0..5).map(small).max().unwrap_or(0);
-                crowd(fibers, tasks, block, |line| println!("{line}"));
+                let bytes = crowd(fibers, tasks, block, |line| println!("{line}"));
                 settle();
                 println!("memory before: {} KiB, after: {} KiB", before >> 10, memory() >> 10);
                 if give_free_memory_back() {
                     println!("and with malloc_trim: {} KiB", memory() >> 10);
                 }
+                bytes
             });
-            ExitCode::SUCCESS
+            match most_bytes {
+                Some(most) if bytes > most => {
+                    eprintln!("a fiber took {bytes} bytes: {most} were allowed");
+                    ExitCode::FAILURE
+                }
+                _ => ExitCode::SUCCESS,
+            }
         }
         Err(error) => {
             eprintln!("{error}\n{USAGE}");
@@ -82,6 +92,7 @@ fn main() -> ExitCode {
 
 fn arguments(mut args: impl Iterator<Item = String>) -> Result<Arguments, String> {
     let (mut fibers, mut tasks, mut block) = (10_000, 100_000, Block::Mixed);
+    let mut most_bytes = None;
     let mut runtime = Builder::new();
     while let Some(name) = args.next() {
         let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
@@ -89,6 +100,7 @@ fn arguments(mut args: impl Iterator<Item = String>) -> Result<Arguments, String
         match name.as_str() {
             "--fibers" => fibers = number()?,
             "--tasks" => tasks = number()?,
+            "--most-bytes" => most_bytes = Some(number()?),
             "--stack-size" => runtime = runtime.stack_size(number()?),
             "--workers" => runtime = runtime.workers(number()?),
             "--block" => {
@@ -103,10 +115,11 @@ fn arguments(mut args: impl Iterator<Item = String>) -> Result<Arguments, String
             _ => return Err(format!("unknown argument '{name}'")),
         }
     }
-    Ok(Arguments { fibers, tasks, block, runtime })
+    Ok(Arguments { fibers, tasks, block, most_bytes, runtime })
 }
 
-fn crowd(fibers: usize, tasks: usize, block: Block, say: impl Fn(String)) {
+/// Returns how many bytes a fiber took.
+fn crowd(fibers: usize, tasks: usize, block: Block, say: impl Fn(String)) -> usize {
     let report = |kind, count, bytes: usize, start: Instant| {
         if count > 0 {
             say(format!("{count} {kind}s parked in {:.2} s", start.elapsed().as_secs_f64()));
@@ -125,6 +138,7 @@ fn crowd(fibers: usize, tasks: usize, block: Block, say: impl Fn(String)) {
         .collect();
     gates.wait_for(fibers);
     let with_fibers = memory();
+    let bytes = with_fibers.saturating_sub(before).checked_div(fibers).unwrap_or(0);
     report("fiber", fibers, with_fibers.saturating_sub(before), start);
 
     let start = Instant::now();
@@ -145,6 +159,7 @@ fn crowd(fibers: usize, tasks: usize, block: Block, say: impl Fn(String)) {
     join_all(fiber_handles);
     join_all(task_handles);
     say(format!("woken and joined in {:.2} s", start.elapsed().as_secs_f64()));
+    bytes
 }
 
 /// Where the crowd waits, until all gates are opened.

@@ -10,8 +10,7 @@ use crate::{
         self, Fifo, Header, Id, JoinHandle, Link, Meta, Registry, Schedule, TaskKind, TaskRef,
         TaskReport,
     },
-    context::{self, Bound},
-    record,
+    context, record,
     scheduler::{self, Birth, BlockingPool, PoolFigures, Shared},
 };
 use bifilar_timeline::{Event, Outcome};
@@ -225,8 +224,6 @@ impl Pool {
     fn run(&self, task: TaskRef) {
         let _entered = self.shared.upgrade().map(scheduler::enter);
         context::with(|context| context.task.set(Some(task)));
-        // SAFETY: it came from the queue, so it is alive.
-        let _bound = Bound::new(unsafe { task.as_ref() }.meta.locals());
         record::event(|log| {
             // SAFETY: as above.
             let meta = &unsafe { task.as_ref() }.meta;

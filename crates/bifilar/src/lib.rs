@@ -87,6 +87,9 @@
 //! - While a stack is suspended in the middle of an unwind (a destructor waits during a panic), other
 //!   tasks of that worker can see `std::thread::panicking()`, and a std mutex guard that is taken
 //!   before and dropped during that time poisons its mutex.
+//! - Nothing interrupts a stack that unwinds, and a `wait` that began while another task of the worker
+//!   was in the middle of unwinding is interrupted only after that. So destructors that wait should
+//!   bound it: `timeout(limit, future).wait()`.
 //! - Crates that keep a pointer in a thread-local for the length of a call, and count on calls to
 //!   nest, can be broken by a `wait` inside such a call. Code that asks for the bounds of the
 //!   thread's stack gets the wrong answer: run it with [`unblock`].

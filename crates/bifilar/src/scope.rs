@@ -18,8 +18,11 @@
 //! forgotten in the middle of a scope leaks its stack, and so what the children borrow stays.
 
 use crate::{
-    cell::{JoinError, JoinHandle, Task, TaskKind},
-    context,
+    cell::{CancelUnwind, JoinError, JoinHandle, Task, TaskKind},
+    context::{
+        self,
+        waiting::{self, What},
+    },
     fiber::Body,
     scheduler::{self, Birth, Shared},
     sync::Notify,
@@ -29,10 +32,10 @@ use pin_project_lite::pin_project;
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
@@ -42,12 +45,14 @@ use std::{
 /// As [`std::thread::scope`], with tasks for threads: the children may borrow whatever outlives the
 /// call, run on all workers, and may spawn siblings. The calling task waits for them; its worker goes
 /// on with others. It may be called from a fiber, from any depth of an async task, and from a plain
-/// thread that has entered a runtime.
+/// thread that has entered a runtime (one that runs meanwhile: not a
+/// [`LocalRuntime`](crate::LocalRuntime) of the same thread).
 ///
 /// # Cancellation
 /// When the caller is cancelled, interrupted by a deadline, or the closure panics, all children are
 /// cancelled, and the call waits for their destructors before it unwinds. The end of the runtime does
-/// the same.
+/// the same to a task; on a plain thread, which it can't interrupt, the call panics then instead of
+/// returning as if its children had run.
 ///
 /// # Panics
 /// With what the closure panics with. If a child panicked and nobody was told by joining it, with "a
@@ -96,6 +101,7 @@ where
     if !scope.children.lock().panics.is_empty() {
         panic!("a scoped task panicked");
     }
+    scope.end_if_the_runtime_did();
     value
 }
 
@@ -103,7 +109,8 @@ where
 ///
 /// Children and closure give `Result`s. When the first of them fails, the others are cancelled, the
 /// closure is interrupted at its next [`wait`](Wait::wait), and when all have ended the error is
-/// returned; later errors are dropped. A child that panics cancels the others as well.
+/// returned; later errors are dropped. A child that panics cancels the others as well; one that is
+/// cancelled by its own handle is no error.
 ///
 /// # Errors
 /// The first error.
@@ -144,6 +151,7 @@ where
     if !children.lock().panics.is_empty() {
         panic!("a scoped task panicked");
     }
+    scope.scope.end_if_the_runtime_did();
     match (lock(&first_error).take(), body) {
         (Some(error), _) => Err(error),
         (None, Some(value)) => Ok(value),
@@ -155,14 +163,16 @@ where
 fn run<T>(children: &Children, body: impl FnOnce() -> T) -> T {
     let result = catch_unwind(AssertUnwindSafe(|| {
         let value = body();
-        children.all_ended().wait();
+        children.wait_for_all();
         value
     }));
     result.unwrap_or_else(|payload| {
-        children.cancel();
         // A wait without memory for another stack panics. There is no way out but through.
-        let wait = || context::shielded(|| children.all_ended().wait());
-        while catch_unwind(AssertUnwindSafe(wait)).is_err() {
+        let end = || {
+            children.cancel();
+            context::shielded(|| children.wait_for_all());
+        };
+        while catch_unwind(AssertUnwindSafe(end)).is_err() {
             std::thread::yield_now();
         }
         resume_unwind(payload)
@@ -187,6 +197,23 @@ impl<'scope> Scope<'scope, '_> {
             scope: PhantomData,
             env: PhantomData,
         }
+    }
+
+    /// Whoever opened the scope counts on its children. If the runtime's end took some before they had a
+    /// result, it must not go on as if they had run.
+    #[track_caller]
+    fn end_if_the_runtime_did(&self) {
+        let Some(shared) = self.shared.as_ref().filter(|shared| shared.is_closed()) else { return };
+        let state = self.children.lock();
+        if state.unfinished.is_empty() || state.cancelled || std::thread::panicking() {
+            return;
+        }
+        drop(state);
+        if Task::current().is_some() && scheduler::stands_on(shared) {
+            // It is being cancelled as well, if it doesn't know yet.
+            resume_unwind(Box::new(CancelUnwind));
+        }
+        panic!("the bifilar runtime has been shut down, and children of a scope with it");
     }
 
     /// Spawns a fiber that may borrow what outlives the scope.
@@ -331,6 +358,8 @@ struct State {
     cancelled: bool,
     /// The children that panicked, and nobody was told.
     panics: HashSet<u64>,
+    /// The children that were cancelled before they had a result, and nobody was told.
+    unfinished: HashSet<u64>,
 }
 
 impl Children {
@@ -384,10 +413,16 @@ impl Children {
         }
     }
 
-    /// Somebody was told of a child's panic. It stays one that has ended the scope.
+    fn unfinished(&self, number: u64) {
+        self.lock().unfinished.insert(number);
+    }
+
+    /// Somebody was told how a child ended. A panic that has ended the scope stays one.
     fn told(&self, number: u64) {
+        let mut state = self.lock();
+        state.unfinished.remove(&number);
         if !self.ends_at_panic {
-            self.lock().panics.remove(&number);
+            state.panics.remove(&number);
         }
     }
 
@@ -395,8 +430,10 @@ impl Children {
         self.until(|state| state.cancelled).await;
     }
 
-    async fn all_ended(&self) {
-        self.until(|state| state.running.is_empty()).await;
+    fn wait_for_all(&self) {
+        let mut all_ended = pin!(self.until(|state| state.running.is_empty()));
+        // So that reports say it by name.
+        poll_fn(|cx| waiting::noted(What::Children, all_ended.as_mut().poll(cx))).wait();
     }
 
     async fn until(&self, condition: impl Fn(&State) -> bool) {
@@ -423,10 +460,10 @@ impl Drop for Departure {
         let task = state.running.remove(&self.number);
         let last = state.running.is_empty();
         drop(state);
-        drop(task);
         if last {
             self.children.changed.notify_waiters();
         }
+        drop(task);
     }
 }
 
@@ -445,6 +482,9 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
             let dropped = catch_unwind(AssertUnwindSafe(|| this.future.set(None)));
+            if lock(&this.packet.result).is_none() {
+                this.departure.children.unfinished(this.departure.number);
+            }
             if let Err(payload) = dropped {
                 this.departure.children.panicked(this.departure.number);
                 resume_unwind(payload);
@@ -467,6 +507,8 @@ impl<F: Future> Future for Child<'_, F> {
                 let error = Task::current().expect("polled by a worker").join_error(payload);
                 if error.is_panic() {
                     this.departure.children.panicked(this.departure.number);
+                } else {
+                    this.departure.children.unfinished(this.departure.number);
                 }
                 Err(error)
             }
@@ -530,7 +572,7 @@ impl<T> Future for ScopedJoinHandle<'_, T> {
         // A child that was dropped where it stood has left nothing; and if a destructor panicked then,
         // that is the worse news.
         let result = ended.and_then(|()| left.expect("left by the poll that ended it"));
-        if result.as_ref().is_err_and(JoinError::is_panic) {
+        if result.is_err() {
             self.packet.children.told(self.packet.number);
         }
         Poll::Ready(result)

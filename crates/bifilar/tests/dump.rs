@@ -187,6 +187,39 @@ fn a_worker_that_is_busy_does_not_hold_a_dump_up() {
     busy.store(false, Ordering::Relaxed);
 }
 
+/// The only worker of a runtime computes: nobody turns its timers meanwhile.
+#[test]
+fn a_runtime_whose_only_worker_is_busy_does_not_hold_a_dump_up() {
+    let runtime = Builder::new().workers(1).build().unwrap();
+    let busy = Arc::new(AtomicBool::new(true));
+    let (_stop, stopped) = channel::unbounded::<()>();
+    let (begun, has_begun) = oneshot::channel();
+    runtime.spawn_fiber({
+        let busy = busy.clone();
+        move || {
+            let _waiting = fiber::spawn_local(move || outer(stopped));
+            fiber::yield_now();
+            begun.send(()).unwrap();
+            while busy.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
+        }
+    });
+    has_begun.wait().unwrap();
+    let dump = runtime.handle().dump().wait();
+    assert_eq!(dump.tasks().len(), 2, "{dump}");
+    assert!(dump.to_string().contains("its worker is busy"), "{dump}");
+    busy.store(false, Ordering::Relaxed);
+}
+
+#[test]
+fn a_runtime_that_has_ended_has_nothing_to_list() {
+    let runtime = Builder::new().workers(1).build().unwrap();
+    let handle = runtime.handle().clone();
+    assert!(runtime.shutdown(LONG).is_clean());
+    assert!(handle.dump().wait().tasks().is_empty());
+}
+
 #[test]
 fn a_local_runtime_that_nobody_drives_is_listed_without_backtraces() {
     let runtime = Builder::new().build_local().unwrap();

@@ -131,3 +131,97 @@ fn a_value_is_dropped_with_the_last_who_can_get_it() {
         assert_eq!(dropped.load(Ordering::Relaxed), 1);
     });
 }
+
+/// What a value's destructor does, and what must not come of it.
+#[test]
+fn destructors_of_values_may_panic_and_wait() {
+    static VALUE: task::Local<Rude> = task::Local::new();
+    struct Rude {
+        panics: bool,
+        dropped: Arc<AtomicUsize>,
+    }
+    impl Drop for Rude {
+        fn drop(&mut self) {
+            fiber::yield_now();
+            bifilar::time::sleep(std::time::Duration::from_millis(1)).wait();
+            // It still belongs to its task.
+            assert!(task::try_current().is_some());
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            if self.panics {
+                std::panic::resume_unwind(Box::new("expected"));
+            }
+        }
+    }
+    for panics in [false, true] {
+        on_each(|| {
+            let dropped = Arc::new(AtomicUsize::new(0));
+            let bind = |body: fn()| {
+                VALUE.bind(Rude { panics, dropped: dropped.clone() }, || {
+                    [
+                        fiber::spawn(body),
+                        task::spawn(async move { body() }),
+                        unblock(body),
+                        task::spawn(std::future::pending()),
+                    ]
+                })
+            };
+            for (round, body) in [(|| ()) as fn(), || fiber::yield_now()].into_iter().enumerate() {
+                // The last child ends when the others have; it has the value to itself then.
+                let [fiber, flat, call, last] = bind(body);
+                for child in [fiber, flat, call] {
+                    child.join().unwrap();
+                }
+                last.cancel();
+                let error = last.join().unwrap_err();
+                assert_eq!(error.is_panic(), panics, "{error}");
+                assert_eq!(dropped.load(Ordering::Relaxed), round + 1);
+            }
+        });
+    }
+}
+
+/// The cells of children that have ended may be freed by whoever cancels the scope.
+#[test]
+fn a_scope_outlives_its_children_whatever_their_values_do() {
+    static VALUE: task::Local<Panics> = task::Local::new();
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                std::panic::resume_unwind(Box::new("expected"));
+            }
+        }
+    }
+    for round in 0..200 {
+        Builder::new().workers(2).run(|| {
+            let running = AtomicUsize::new(0);
+            let scoped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                bifilar::scope(|s| {
+                    for i in 0..8 {
+                        running.fetch_add(1, Ordering::Relaxed);
+                        let running = &running;
+                        let child = move || {
+                            s.spawn(move || {
+                                for _ in 0..i {
+                                    fiber::yield_now();
+                                }
+                                running.fetch_sub(1, Ordering::Relaxed);
+                            });
+                        };
+                        // The value ends with the child.
+                        let bound = std::panic::AssertUnwindSafe(|| VALUE.bind(Panics, child));
+                        let _ = std::panic::catch_unwind(bound);
+                    }
+                    if round % 2 == 0 {
+                        std::panic::resume_unwind(Box::new("out"));
+                    }
+                });
+            }));
+            // Cancelled children may never have begun; the others have ended.
+            let _ = scoped;
+            let left = running.load(Ordering::Relaxed);
+            fiber::yield_now();
+            assert_eq!(running.load(Ordering::Relaxed), left);
+        });
+    }
+}

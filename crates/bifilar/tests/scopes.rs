@@ -595,19 +595,23 @@ fn the_runtime_of_a_plain_threads_scope_ends() {
         let (handle, drops) = (runtime.handle().clone(), &drops);
         let thread = threads.spawn(move || {
             let _entered = handle.enter();
-            scope(|s| {
-                let also_started = started.clone();
-                s.spawn(move || {
-                    let _guard = drops.guard();
-                    also_started.send(()).wait().unwrap();
-                    never()
+            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                scope(|s| {
+                    let also_started = started.clone();
+                    s.spawn(move || {
+                        let _guard = drops.guard();
+                        also_started.send(()).wait().unwrap();
+                        never()
+                    });
+                    s.spawn_future(async move {
+                        let _guard = drops.guard();
+                        started.send(()).await.unwrap();
+                        pending::<()>().await
+                    });
                 });
-                s.spawn_future(async move {
-                    let _guard = drops.guard();
-                    started.send(()).await.unwrap();
-                    pending::<()>().await
-                });
-            });
+            }));
+            // It can't return as if they had run.
+            assert!(ended.is_err());
             drops.assert_all(2);
             // The runtime has ended: what comes now is cancelled at once.
             scope(|s| {

@@ -305,3 +305,40 @@ fn the_limit_of_run_is_the_builders() {
     });
     assert!(start.elapsed() < SOON);
 }
+
+/// A plain thread can't be interrupted: its scope must not return as if its children had run.
+#[test]
+fn a_scope_whose_children_ended_with_the_runtime_does_not_return() {
+    let runtime = Builder::new().workers(2).build().unwrap();
+    let handle = runtime.handle().clone();
+    let (started, has_started) = oneshot::channel();
+    let scoped = std::thread::spawn(move || {
+        let _entered = handle.enter();
+        let mut ran_to_its_end = false;
+        bifilar::scope(|s| {
+            let ran = &mut ran_to_its_end;
+            s.spawn(move || {
+                started.send(()).unwrap();
+                sleep(LONG).wait();
+                *ran = true;
+            });
+        });
+        ran_to_its_end
+    });
+    has_started.wait().unwrap();
+    assert!(runtime.shutdown(SOON).is_clean());
+    let panic = scoped.join().expect_err("it returned");
+    assert!(panic.downcast::<&str>().unwrap().contains("has been shut down"));
+}
+
+#[test]
+fn a_main_task_that_is_cancelled_says_so() {
+    let run = || {
+        Builder::new().workers(1).run(|| {
+            task::current().cancel();
+            sleep(LONG).wait();
+        })
+    };
+    let panic = std::panic::catch_unwind(run).unwrap_err();
+    assert_eq!(*panic.downcast::<&str>().unwrap(), "the main task was cancelled");
+}

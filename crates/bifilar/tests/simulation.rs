@@ -141,6 +141,7 @@ fn early_ends(seed: u64) {
             errors_end_scopes(alive);
             regions_end_in_order(alive);
             shields_hold();
+            every_kind_ends_in_every_way(alive);
             // Left to the end of the runtime.
             let (_sender, receiver) = channel::unbounded::<()>();
             fiber::spawn(move || receiver.recv().wait());
@@ -325,6 +326,58 @@ const ORDERS: u64 = if cfg!(any(bifilar_sanitizer = "address", bifilar_sanitizer
 };
 
 /// Many orders of the same program. `BIFILAR_SEED` repeats one of them.
+/// (cancel, panic, deadline) × (fiber, async task, async task in mid-wait, scope child), each beside a
+/// sibling that must not notice. The fourth way, the end of the runtime, is what the main fiber leaves
+/// behind.
+fn every_kind_ends_in_every_way(alive: &AtomicUsize) {
+    let before = alive.load(Ordering::Relaxed);
+    let end = |way: u32| {
+        let _value = Alive::new(alive);
+        match way {
+            0 => sleep(HOUR).wait(),
+            1 => std::panic::resume_unwind(Box::new("expected")),
+            _ => drop(with_deadline(Duration::from_millis(1), || sleep(HOUR).wait()).unwrap_err()),
+        }
+    };
+    let end_async = async |way: u32| {
+        let _value = Alive::new(alive);
+        match way {
+            0 => sleep(HOUR).await,
+            1 => std::panic::resume_unwind(Box::new("expected")),
+            _ => drop(timeout(Duration::from_millis(1), sleep(HOUR)).await.unwrap_err()),
+        }
+    };
+    for way in 0..3 {
+        scope(|s| {
+            let (go, gone) = oneshot::channel();
+            let sibling = s.spawn(move || gone.wait());
+            let ends = [
+                s.spawn(move || end(way)),
+                s.spawn_future(end_async(way)),
+                s.spawn_future(async move { end(way) }),
+                s.spawn(move || scope(|inner| inner.spawn(move || end(way)).join().unwrap())),
+            ];
+            for _ in 0..3 {
+                fiber::yield_now();
+            }
+            for task in ends {
+                if way == 0 {
+                    task.cancel();
+                }
+                match (way, task.join()) {
+                    (0, Err(error)) if error.is_cancelled() => {}
+                    (1, Err(error)) if error.is_panic() => {}
+                    (2, Ok(())) => {}
+                    (way, other) => panic!("way {way}: {other:?}"),
+                }
+            }
+            go.send(way).unwrap();
+            assert_eq!(sibling.join().unwrap(), Ok(way));
+        });
+    }
+    assert_eq!(alive.load(Ordering::Relaxed), before);
+}
+
 #[test]
 fn early_ends_lose_nothing_in_any_order() {
     match std::env::var("BIFILAR_SEED") {

@@ -84,8 +84,9 @@ pub(crate) struct Extra {
     pub stack_depth: AtomicUsize,
     /// Why it could not be started.
     pub refused: OnceLock<String>,
-    /// The task-locals that were bound where it was spawned.
-    pub locals: Bindings,
+    /// The task-locals that were bound where it was spawned. For whoever set RUNNING; taken with the
+    /// future, so that no destructor of a user's is left to run when the cell is freed.
+    pub locals: std::cell::UnsafeCell<Bindings>,
 }
 
 impl Meta {
@@ -98,8 +99,20 @@ impl Meta {
         self.extra.as_ref()?.name.as_deref()
     }
 
-    pub fn locals(&self) -> Bindings {
-        self.extra.as_ref()?.locals.clone()
+    /// # Safety
+    /// The caller set RUNNING.
+    pub unsafe fn locals(&self) -> Bindings {
+        let locals = self.extra.as_ref()?.locals.get();
+        // SAFETY: RUNNING makes them the caller's.
+        unsafe { &*locals }.clone()
+    }
+
+    /// # Safety
+    /// The caller set RUNNING.
+    pub unsafe fn take_locals(&self) -> Bindings {
+        let locals = self.extra.as_ref()?.locals.get();
+        // SAFETY: RUNNING makes them the caller's.
+        unsafe { &mut *locals }.take()
     }
 
     pub fn stack_class(&self) -> Option<usize> {

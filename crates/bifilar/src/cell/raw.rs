@@ -7,7 +7,7 @@ use super::{
     waker,
 };
 use crate::{
-    context::{self, waiting},
+    context::{self, Bound, waiting},
     primitives::{Ordering, UnsafeCell, fence},
     record,
 };
@@ -199,6 +199,8 @@ unsafe fn poll<F: Future, S: Schedule>(task: TaskRef) {
             waiting::forget();
             cell.header.waiting.clear();
             let polled = catch_unwind(AssertUnwindSafe(|| {
+                // SAFETY: RUNNING makes them ours.
+                let _bound = Bound::new(unsafe { cell.header.meta.locals() });
                 let mut cx = Context::from_waker(&waker);
                 // SAFETY: RUNNING makes the stage ours.
                 unsafe { cell.poll_future(&mut cx) }
@@ -263,11 +265,15 @@ impl<F: Future, S: Schedule> Cell<F, S> {
     unsafe fn drop_future(&self) -> Result<(), Box<dyn Any + Send>> {
         let stage = self.stage.with_mut(|stage| stage);
         catch_unwind(AssertUnwindSafe(|| {
-            if !mem::needs_drop::<F>() {
+            if !mem::needs_drop::<F>() && self.header.meta.extra.is_none() {
                 // SAFETY: RUNNING gives the caller exclusive access.
                 return unsafe { *stage = Stage::Empty };
             }
             context::shielded(|| {
+                // Destructors see what is bound; then it goes itself, the last that the task had.
+                // SAFETY: RUNNING makes it ours.
+                let locals = unsafe { self.header.meta.take_locals() };
+                let _bound = Bound::new(locals.clone());
                 /// Marks the stage as empty even if the destructor panics.
                 struct Emptied<F: Future>(*mut Stage<F>);
                 impl<F: Future> Drop for Emptied<F> {

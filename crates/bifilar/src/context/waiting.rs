@@ -62,15 +62,17 @@ pub(crate) enum What {
     Barrier,
     OnceCell,
     Cancelled,
+    /// The children of a scope to end.
+    Children,
 }
 
-const KINDS: [Option<What>; 19] = {
+const KINDS: [Option<What>; 20] = {
     use What::*;
     let known = [
         Unknown, Sleep, Readable, Writable, Join, Mutex, Read, Write, Semaphore, Send, Receive,
-        Oneshot, Broadcast, Watch, Notify, Barrier, OnceCell, Cancelled,
+        Oneshot, Broadcast, Watch, Notify, Barrier, OnceCell, Cancelled, Children,
     ];
-    let mut kinds = [None; 19];
+    let mut kinds = [None; 20];
     let mut i = 0;
     while i < known.len() {
         kinds[known[i] as usize] = Some(known[i]);
@@ -101,6 +103,7 @@ impl What {
             What::Barrier => "barrier",
             What::OnceCell => "once cell",
             What::Cancelled => "cancelled",
+            What::Children => "children",
         }
     }
 }
@@ -186,6 +189,7 @@ impl fmt::Display for Waiting {
             What::Barrier => "a barrier",
             What::OnceCell => "a value that is being made",
             What::Cancelled => "a token to be cancelled",
+            What::Children => "the children of a scope",
         };
         f.write_str(what)?;
         if let Some(place) = self.place {

@@ -3,15 +3,12 @@
 use super::Handle;
 use crate::{
     cell::{Id, TaskReport},
-    race::race,
     scheduler::{self, Shared, Trace},
-    time::sleep,
 };
 use std::{
     collections::HashMap,
     fmt::{self, Write},
-    future::{Future, poll_fn},
-    pin::pin,
+    future::Future,
     sync::Arc,
     time::Duration,
 };
@@ -64,16 +61,8 @@ impl Handle {
     pub fn dump(&self) -> impl Future<Output = Dump> + Send + use<> {
         let shared = self.shared().clone();
         async move {
-            let (reports, answers) = shared.ask_for_traces();
-            {
-                let mut answered = pin!(race((answers.complete(), sleep(PATIENCE))));
-                // The timer is this runtime's, wherever the dump is waited for.
-                poll_fn(|cx| {
-                    let _entered = scheduler::enter(shared.clone());
-                    answered.as_mut().poll(cx).map(drop)
-                })
-                .await;
-            }
+            let (reports, answers) = shared.ask_for_traces(PATIENCE);
+            answers.complete().await;
             Dump::new(&shared, reports, answers.take())
         }
     }

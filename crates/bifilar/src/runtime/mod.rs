@@ -298,6 +298,9 @@ impl LocalRuntime {
     }
 
     /// What to spawn with from elsewhere.
+    ///
+    /// On this thread, outside of [`block_on`](Self::block_on), nobody runs what is spawned: waiting for it
+    /// there waits for ever.
     pub fn handle(&self) -> Handle {
         Handle::new(self.driver.shared().clone())
     }

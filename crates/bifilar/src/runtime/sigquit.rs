@@ -10,6 +10,7 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     os::fd::{AsRawFd, IntoRawFd},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, Weak,
         atomic::{AtomicI32, Ordering},
@@ -73,8 +74,12 @@ extern "C" fn ring(_: libc::c_int) {
 fn dump_all() {
     let runtimes: Vec<_> = RUNTIMES.lock().unwrap().iter().filter_map(Weak::upgrade).collect();
     for shared in runtimes {
-        let dump = Handle::new(shared).dump().wait();
-        // Nobody can be told that stderr is closed.
-        let _ = writeln!(io::stderr(), "{dump}");
+        // One that fails must not be the last.
+        let dumped = catch_unwind(AssertUnwindSafe(|| {
+            let dump = Handle::new(shared).dump().wait();
+            // Nobody can be told that stderr is closed.
+            let _ = writeln!(io::stderr(), "{dump}");
+        }));
+        drop(dumped);
     }
 }

@@ -53,13 +53,13 @@ impl Shared {
         let others = other_threads(self.threads());
         let message = message(&tasks, others);
         let runtime = &self.config.name;
-        if others > 0 {
-            tracing::warn!(runtime, "{message}");
-        } else if tracing::dispatcher::has_been_set() {
-            tracing::error!(runtime, "{message}");
-        } else {
+        if !tracing::dispatcher::has_been_set() {
             // Nobody listens, and nothing will ever happen again.
             eprintln!("{runtime}: {message}");
+        } else if others > 0 {
+            tracing::warn!(runtime, "{message}");
+        } else {
+            tracing::error!(runtime, "{message}");
         }
     }
 

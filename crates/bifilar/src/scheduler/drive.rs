@@ -101,7 +101,8 @@ impl Driver {
         std::mem::forget(unwinding);
         result.unwrap_or_else(|error| match error.try_into_panic() {
             Ok(payload) => resume_unwind(payload),
-            Err(_) => panic!("the bifilar runtime has been shut down"),
+            Err(_) if shared.is_closed() => panic!("the bifilar runtime has been shut down"),
+            Err(_) => panic!("the main task was cancelled"),
         })
     }
 

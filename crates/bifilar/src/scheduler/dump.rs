@@ -35,6 +35,8 @@ use std::{
     collections::{HashMap, VecDeque},
     ffi::{c_int, c_void},
     sync::Arc,
+    thread,
+    time::{Duration, Instant},
 };
 
 /// Visits between two turns of the loop: about a millisecond.
@@ -69,6 +71,8 @@ struct State {
     traces: HashMap<Id, Trace>,
     known: HashMap<Box<[usize]>, Arc<Backtrace>>,
     workers_left: usize,
+    /// The thread that looks after the time.
+    watch: Option<thread::Thread>,
 }
 
 /// What others ask of a worker.
@@ -147,11 +151,42 @@ impl Answers {
 
     fn worker_is_done(&self) {
         let mut state = self.state.lock().unwrap();
-        state.workers_left -= 1;
+        // None are left once the patience has ended.
+        state.workers_left = state.workers_left.saturating_sub(1);
         let last = state.workers_left == 0;
+        let watch = if last { state.watch.take() } else { None };
         drop(state);
         if last {
             self.complete.notify_waiters();
+        }
+        if let Some(watch) = watch {
+            watch.unpark();
+        }
+    }
+
+    /// Looks after the time, on a thread of its own: the runtime's timers are those of workers that may
+    /// be busy. Without a thread there is no end to patience.
+    fn give_up_after(self: &Arc<Self>, patience: Duration) {
+        let answers = self.clone();
+        let end = Instant::now() + patience;
+        let watch = move || {
+            loop {
+                let left = end.saturating_duration_since(Instant::now());
+                let mut state = answers.state.lock().unwrap();
+                if state.workers_left == 0 {
+                    return;
+                }
+                if left.is_zero() {
+                    state.workers_left = 0;
+                    break;
+                }
+                drop(state);
+                thread::park_timeout(left);
+            }
+            answers.complete.notify_waiters();
+        };
+        if let Ok(watch) = thread::Builder::new().name("bifilar-dump".into()).spawn(watch) {
+            self.state.lock().unwrap().watch = Some(watch.thread().clone());
         }
     }
 }
@@ -159,7 +194,8 @@ impl Answers {
 impl Shared {
     /// Lists all tasks, and asks the workers that are at work for the backtraces of those that are
     /// suspended.
-    pub fn ask_for_traces(&self) -> (Vec<TaskReport>, Arc<Answers>) {
+    /// What isn't there after `patience` is left out.
+    pub fn ask_for_traces(&self, patience: Duration) -> (Vec<TaskReport>, Arc<Answers>) {
         let reports = self.reports();
         let mut stacks: Vec<VecDeque<_>> = self.remotes.iter().map(|_| VecDeque::new()).collect();
         for report in &reports {
@@ -174,6 +210,9 @@ impl Shared {
         }
         let state = State { workers_left: stacks.len(), ..State::default() };
         let answers = Arc::new(Answers { state: Mutex::new(state), complete: Notify::new() });
+        if stacks.iter().any(|stacks| !stacks.is_empty()) {
+            answers.give_up_after(patience);
+        }
         for (remote, stacks) in self.remotes.iter().zip(stacks) {
             remote.questions.ask(Round { stacks, answers: answers.clone() });
             if remote.questions.any() {

@@ -573,7 +573,7 @@ impl Birth {
     pub fn new(kind: TaskKind) -> Self {
         let mut birth = Birth { kind, location: Location::caller(), extra: None };
         if let Some(bound) = context::bindings() {
-            birth.extra().locals = Some(bound);
+            *birth.extra().locals.get_mut() = Some(bound);
         }
         birth
     }

@@ -356,8 +356,6 @@ impl Worker {
         context::with(|context| {
             context.task.set(Some(task));
             context.budget.set(self.budget());
-            // SAFETY: it came from a queue, so it is alive.
-            context.locals.replace(unsafe { task.as_ref() }.meta.locals());
         });
         self.remote().counters.polls.add(1);
         // SAFETY: as above.
@@ -372,9 +370,8 @@ impl Worker {
         self.end_run();
         context::with(|context| context.task.set(None));
         // A runtime that the task has entered, by a guard that it holds across an await, isn't the
-        // next task's. Nor is what it has bound.
+        // next task's.
         super::leave_runtime(ptr::null());
-        drop(context::with(|context| context.locals.replace(None)));
         here.regions.clear();
     }
 }

@@ -55,7 +55,8 @@ pub fn timeout_at<F: IntoFuture>(deadline: Instant, future: F) -> Timeout<F::Int
 /// [`wait`](crate::Wait::wait) somewhere in its depth, that wait unwinds to here, running destructors,
 /// which may wait. A wait whose future is ready returns first, and code that never waits runs to its
 /// end. Of nested deadlines the nearest ends its own region. See [`until`](crate::until), of which
-/// this is the most common case.
+/// this is the most common case, also for what differs in destructors while a stack unwinds: there,
+/// use `timeout(limit, future).wait()`.
 ///
 /// # Errors
 /// [`Elapsed`] if the time was up.

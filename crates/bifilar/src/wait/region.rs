@@ -16,6 +16,12 @@ use std::future::IntoFuture;
 /// polled only when the code waits, and dropped at the end; while it is polled itself, nothing
 /// interrupts it. Code that catches the unwinding (`catch_unwind`) meets it again at its next wait.
 ///
+/// **While a stack unwinds, nothing interrupts it**: in a destructor that runs because of a panic or a
+/// cancellation, bound what is waited for itself, `timeout(limit, future).wait()`. And std counts
+/// panics by thread: a wait that begins while another task of the same worker stands in such a
+/// destructor is interrupted when that has ended, so a destructor that waits without a bound holds up
+/// the deadlines of its neighbours.
+///
 /// Works in fibers, at any depth of a task's poll, and on plain threads. Where panics abort, nothing
 /// can be unwound, and the code runs to its end.
 ///
