@@ -81,6 +81,8 @@
 //! - The first runtime, or stack, of a process installs a handler for SIGSEGV and SIGBUS, which leaves
 //!   all but our own overflows to the handler that was there before. One that is installed later has
 //!   the last word.
+//! - A task that computes for long or blocks its thread holds up the others of its worker. After 20 ms the
+//!   [watchdog](Builder::watchdog) says which, through `tracing`.
 //! - A `std::sync::MutexGuard` held across a `wait` can deadlock a worker. [`sync::Mutex`] can't.
 //! - While a stack is suspended in the middle of an unwind (a destructor waits during a panic), other
 //!   tasks of that worker can see `std::thread::panicking()`, and a std mutex guard that is taken

@@ -7,8 +7,8 @@ pub(crate) use std::{
     sync::{
         Arc, Condvar, Mutex, MutexGuard,
         atomic::{
-            AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize,
-            Ordering, fence,
+            AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64,
+            AtomicUsize, Ordering, fence,
         },
     },
     thread,
@@ -49,8 +49,8 @@ pub(crate) use loom::{
     sync::{
         Arc, Condvar, Mutex, MutexGuard,
         atomic::{
-            AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize,
-            Ordering, fence,
+            AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64,
+            AtomicUsize, Ordering, fence,
         },
     },
     thread,

@@ -122,7 +122,8 @@ impl TaskMetrics {
 pub struct WorkerMetrics {
     /// Polls of tasks; a fiber has one.
     pub polls: u64,
-    /// How often a stack was suspended: in a [`wait`](crate::Wait::wait), or to let others run.
+    /// How often a stack was suspended: in a [`wait`](crate::Wait::wait), or to let others run (also when
+    /// there were none).
     pub suspensions: u64,
     /// How often it took tasks from another worker.
     pub steals: u64,

@@ -1,6 +1,6 @@
 //! How a runtime is to be.
 
-use super::{LocalRuntime, Runtime, SHUTDOWN_LIMIT, drive_to_end, sigquit};
+use super::{LocalRuntime, Runtime, SHUTDOWN_LIMIT, drive_to_end, sigquit, threads::Threads};
 use crate::{
     cell::TaskKind,
     fiber::Body,
@@ -28,9 +28,13 @@ pub struct Builder {
     shutdown_limit: Duration,
     seed: Option<u64>,
     measure: bool,
+    watchdog: Option<Duration>,
     dump_on_sigquit: bool,
     recorder: Option<Recorder>,
 }
+
+/// Long against a poll, and short against what a person notices.
+const WATCHDOG_LIMIT: Duration = Duration::from_millis(20);
 
 /// Worker numbers are 16 bits wide.
 const MOST_WORKERS: usize = 1 << 12;
@@ -45,6 +49,7 @@ impl Builder {
             shutdown_limit: SHUTDOWN_LIMIT,
             seed: None,
             measure: false,
+            watchdog: Some(WATCHDOG_LIMIT),
             dump_on_sigquit: false,
             recorder: None,
         }
@@ -80,6 +85,28 @@ impl Builder {
     /// then is logged, and never freed. [`Runtime::shutdown`] has a limit of its own.
     pub fn shutdown_limit(mut self, limit: Duration) -> Self {
         self.shutdown_limit = limit;
+        self
+    }
+
+    /// After how long without a poll, a wait or a look at its event queue a worker is told of; 20 ms by
+    /// default, at least 1 ms. `None` and zero switch that off, as [`simulate`](Builder::simulate) does.
+    ///
+    /// What holds a worker up is a task that computes for long, or blocks its thread by anything but a
+    /// [`wait`](crate::Wait::wait): a lock of std, a file, a C library. All other tasks of the worker stand
+    /// still meanwhile. [`unblock`](crate::unblock) gives it a thread of its own;
+    /// [`yield_now`](crate::fiber::yield_now) lets others run in between.
+    ///
+    /// It is a `tracing` event of level WARN and target `bifilar::watchdog` with the task's number, name
+    /// and location, and a backtrace of the thread; one each time, however long it lasts. Names in the
+    /// backtrace take the feature `backtrace` of this crate; without it, there are offsets for
+    /// `addr2line`. [`stalls`](crate::metrics::WorkerMetrics::stalls) counts, too.
+    ///
+    /// A thread of the runtime looks every 10 ms, unless all workers sleep. When somebody listens to
+    /// the event, the thread that is held up gets the signal SIGURG: see signal(7) for the calls
+    /// that Linux doesn't restart after a signal, and which C code may take for failed. A handler that was
+    /// there before gets all other signals of the kind.
+    pub fn watchdog(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.watchdog = limit.into().filter(|limit| !limit.is_zero());
         self
     }
 
@@ -223,7 +250,8 @@ impl Builder {
     pub fn build_local(self) -> io::Result<LocalRuntime> {
         let shared = self.shared(Some(1))?;
         let first = super::first_stacks(&shared)?;
-        Ok(LocalRuntime { driver: Driver::new(shared, 0, first) })
+        let threads = Threads::start(&shared, 1)?;
+        Ok(LocalRuntime { driver: Driver::new(shared, 0, first), threads })
     }
 
     fn shared(self, workers: Option<usize>) -> io::Result<std::sync::Arc<Shared>> {
@@ -246,6 +274,7 @@ impl Builder {
             shutdown_limit: self.shutdown_limit,
             seed: self.seed,
             measure: self.measure,
+            watchdog: if self.seed.is_none() { self.watchdog } else { None },
             recorder: self.recorder,
         })?;
         if self.dump_on_sigquit {

@@ -263,6 +263,8 @@ impl fmt::Debug for Runtime {
 /// ```
 pub struct LocalRuntime {
     driver: Driver,
+    /// The monitor's alone, if there is one.
+    threads: Threads,
 }
 
 impl LocalRuntime {
@@ -321,6 +323,9 @@ impl Drop for LocalRuntime {
         if !self.driver.shared().is_closed() {
             end(&self.driver, config.shutdown_limit);
             ShutdownReport::of(self.driver.shared()).log(&config.name);
+        }
+        if self.driver.shared().is_finished() {
+            self.threads.join(Duration::MAX);
         }
     }
 }

@@ -41,11 +41,23 @@ impl Threads {
             start(&index.to_string(), body)
         };
         let monitor = || start("monitor", Box::new(|shared| scheduler::monitor(&shared)));
-        let threads = (from..shared.config.workers)
+        let mut threads = (from..shared.config.workers)
             .map(worker)
-            .chain((shared.config.workers > 1).then(monitor))
-            .collect::<io::Result<_>>()
+            .collect::<io::Result<Vec<_>>>()
             .inspect_err(|_| shared.close())?;
+        if shared.has_monitor() {
+            match monitor() {
+                Ok(thread) => threads.push(thread),
+                // One worker alone gets on without.
+                Err(error) if shared.config.workers == 1 => {
+                    tracing::warn!(target: "bifilar::watchdog", %error, "there is no watchdog");
+                }
+                Err(error) => {
+                    shared.close();
+                    return Err(error);
+                }
+            }
+        }
         Ok(Threads { threads, ended: Mutex::new(ended) })
     }
 

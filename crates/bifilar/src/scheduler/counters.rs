@@ -49,7 +49,7 @@ pub(crate) struct Counters {
     pub waits: Counter,
     /// Polls that have begun.
     pub polls: Counter,
-    /// Stacks that were suspended.
+    /// Stacks that were suspended, or would have been if others had been ready.
     pub suspensions: Counter,
     /// Events that the looks have found.
     pub events: Counter,
@@ -93,7 +93,6 @@ impl Counters {
     }
 
     /// Changes whenever the worker comes round.
-    #[expect(dead_code)]
     pub fn progress(&self) -> u64 {
         let sum = self.waits.get().wrapping_add(self.polls.get());
         sum.wrapping_add(self.suspensions.get())
@@ -185,7 +184,6 @@ impl WorkClock {
         }
     }
 
-    #[cfg(test)]
     pub fn is_at_work(&self) -> bool {
         self.word.load(Ordering::Relaxed) & 1 == 1
     }

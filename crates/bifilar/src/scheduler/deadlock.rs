@@ -66,7 +66,7 @@ impl Shared {
     /// The threads of this runtime.
     fn threads(&self) -> usize {
         let workers = self.config.workers;
-        let monitor = usize::from(workers > 1);
+        let monitor = usize::from(self.has_monitor());
         workers + monitor + self.blocking.get().map_or(0, |blocking| blocking.threads())
     }
 }

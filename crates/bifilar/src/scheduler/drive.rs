@@ -117,7 +117,11 @@ impl Driver {
     fn enter(&self) -> Entered {
         stack::prepare_thread();
         let remote = &self.shared().remotes[self.index()];
+        // SAFETY: asks for a number.
+        remote.thread.store(unsafe { libc::gettid() }, Ordering::Relaxed);
         remote.counters.work.begin();
+        // It is no longer at rest.
+        self.shared().monitor.stir();
         remote.questions.open();
         let reactor = remote.reactor.clone();
         let worker = context::with(|context| context.worker.replace(self.address()));
@@ -174,6 +178,7 @@ impl Drop for Entered {
     fn drop(&mut self) {
         let remote = &self.shared.remotes[self.index];
         remote.counters.work.end();
+        remote.thread.store(0, Ordering::Relaxed);
         remote.questions.close();
         context::with(|context| {
             context.worker.set(self.worker);

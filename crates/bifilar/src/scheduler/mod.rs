@@ -4,7 +4,8 @@
 //!   Shared (one for a runtime)
 //!   ├── injector           tasks from outside, for anybody
 //!   ├── idle               who sleeps, who searches ([`idle`])
-//!   ├── monitor            a thread that looks after workers which don't come round ([`monitor`])
+//!   ├── monitor            a thread that looks after workers which don't come round ([`monitor`]), and
+//!   │                      tells of them ([`watchdog`])
 //!   └── Remote × workers   what others may touch of a worker
 //!       ├── queue          tasks that others may steal ([`queue`], [`ring`])
 //!       ├── next           the task that was woken last, runs first (may be stolen, too)
@@ -41,6 +42,7 @@ mod queue;
 mod ring;
 mod stack;
 mod switching;
+mod watchdog;
 mod worker;
 
 pub(crate) use counters::{BUCKETS, Counters, Histogram};
@@ -56,7 +58,7 @@ use crate::{
         TaskReport,
     },
     context::{self, waiting},
-    primitives::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
+    primitives::{AtomicBool, AtomicI32, AtomicPtr, AtomicUsize, Ordering},
     reactor::{self, Reactor},
     record,
     time::Clock,
@@ -91,6 +93,8 @@ pub(crate) struct Config {
     pub seed: Option<u64>,
     /// Whether what costs looks at the clock is measured.
     pub measure: bool,
+    /// After how long a worker that doesn't come round is told of, if ever.
+    pub watchdog: Option<Duration>,
     pub recorder: Option<Recorder>,
 }
 
@@ -102,6 +106,7 @@ pub(crate) struct Shared {
     idle: Idle,
     monitor: Monitor,
     told: deadlock::Told,
+    inquiry: watchdog::Inquiry,
     remotes: Box<[Remote]>,
     /// Deals tasks from outside out to the registries, and sockets to the reactors.
     next_worker: AtomicUsize,
@@ -145,6 +150,8 @@ pub(crate) struct Remote {
     heartbeat: Heartbeat,
     registry: Registry,
     pub counters: Counters,
+    /// The system's number of the thread that drives it, or 0.
+    thread: AtomicI32,
     pub reactor: Arc<Reactor>,
     /// Asks the loop to go back to the native stack: set by the waker of what drives it.
     leave: AtomicBool,
@@ -182,6 +189,7 @@ impl Shared {
             idle: Idle::new(config.workers),
             monitor: Monitor::new(),
             told: deadlock::Told::default(),
+            inquiry: watchdog::Inquiry::new(),
             remotes: reactors
                 .into_iter()
                 .enumerate()
@@ -195,6 +203,7 @@ impl Shared {
                     heartbeat: Heartbeat::new(),
                     registry: Registry::new(),
                     counters: Counters::new(),
+                    thread: AtomicI32::new(0),
                     reactor,
                     leave: AtomicBool::new(false),
                     questions: Questions::new(),
@@ -333,6 +342,12 @@ impl Shared {
         }
         reports.sort_by_key(TaskReport::id);
         reports
+    }
+
+    /// Whether a thread looks after the workers. One that is alone has nobody to help it, but may be
+    /// watched.
+    pub fn has_monitor(&self) -> bool {
+        self.config.workers > 1 || self.config.watchdog.is_some()
     }
 
     /// What others may know of each worker.

@@ -7,7 +7,7 @@
 //! last round, and wakes an idle worker to steal.
 //!
 //! ```text
-//!   rounds every PERIOD ── QUIET rounds in which every worker was parked ──► resting
+//!   rounds every PERIOD ── QUIET rounds in which every worker was at rest ──► resting
 //!        ▲                                                                      │
 //!        └───────── stir, by a worker that comes back to work ◄─────────────────┘
 //! ```
@@ -16,13 +16,14 @@
 //! it in its sleep, but would have to wake another in its place each time it goes back to work.
 //! Before it rests it looks for a [deadlock](super::deadlock).
 //!
-//! A runtime with a single worker has no monitor, since there is nobody to help.
+//! A runtime with a single worker has nobody to help; there is a monitor for the
+//! [watchdog](super::watchdog) alone, if that isn't switched off.
 //!
 //! **Why `stir` isn't missed:** the monitor says `resting` and *then* looks once more whether all
-//! are parked; a worker says that it isn't parked and *then* looks at `resting`. Between the two stands
+//! are at rest; a worker says that it isn't and *then* looks at `resting`. Between the two stands
 //! a SeqCst fence on either side, so one of them sees the other.
 
-use super::{Remote, Shared};
+use super::{Remote, Shared, watchdog::Watchdog};
 use crate::{
     primitives::{AtomicBool, AtomicU64, Ordering, fence},
     reactor::TurnBuffer,
@@ -36,6 +37,9 @@ use std::{
 
 /// Go's figure: after 10 ms without a look, `sysmon` polls the network.
 const PERIOD: Duration = Duration::from_millis(10);
+
+/// However short the watchdog's limit.
+const SHORTEST_PERIOD: Duration = Duration::from_millis(1);
 
 /// Rounds without any movement after which it rests: a second.
 const QUIET: u32 = 100;
@@ -98,16 +102,29 @@ pub(crate) fn monitor(shared: &Arc<Shared>) {
     let me = &shared.monitor;
     let _ = me.thread.set(thread::current());
     let mut buffer = TurnBuffer::new();
+    let crowd = shared.config.workers > 1;
+    let limit = shared.config.watchdog;
+    // Two rounds within the limit, so that it isn't exceeded by much.
+    let period = limit.map_or(PERIOD, |limit| PERIOD.min(limit / 2)).max(SHORTEST_PERIOD);
+    let mut watchdog = limit.map(|limit| Watchdog::new(shared.config.workers, limit, period));
     let mut quiet = 0;
     while !shared.is_finished() {
         if quiet < QUIET {
-            thread::park_timeout(PERIOD);
-            quiet = if shared.make_round(&mut buffer) { 0 } else { quiet + 1 };
+            thread::park_timeout(period);
+            if let Some(watchdog) = &mut watchdog {
+                watchdog.make_round(shared);
+            }
+            if crowd {
+                shared.help_who_is_busy(&mut buffer);
+            }
+            quiet = if shared.all_rest() { quiet + 1 } else { 0 };
             continue;
         }
-        shared.tell_if_deadlocked();
+        if crowd {
+            shared.tell_if_deadlocked();
+        }
         me.rest();
-        while me.resting.load(Ordering::Relaxed) && shared.all_parked() && !shared.is_finished() {
+        while me.resting.load(Ordering::Relaxed) && shared.all_rest() && !shared.is_finished() {
             thread::park();
         }
         me.resting.store(false, Ordering::Relaxed);
@@ -116,12 +133,14 @@ pub(crate) fn monitor(shared: &Arc<Shared>) {
 }
 
 impl Shared {
-    fn all_parked(&self) -> bool {
-        self.remotes.iter().all(|remote| remote.parking.is_parked())
+    /// Whether all workers are parked, or driven by nobody.
+    fn all_rest(&self) -> bool {
+        let rests = |remote: &Remote| !remote.counters.work.is_at_work();
+        self.remotes.iter().all(|remote| remote.parking.is_parked() || rests(remote))
     }
 
-    /// Looks after each worker that is stuck. `true`: not everybody is parked.
-    fn make_round(&self, buffer: &mut TurnBuffer) -> bool {
+    /// Looks after each worker that is stuck.
+    fn help_who_is_busy(&self, buffer: &mut TurnBuffer) {
         for Remote { heartbeat, counters, parking, reactor, queue, next, .. } in &self.remotes {
             if !heartbeat.stands_still(counters.waits.get()) || parking.is_parked() {
                 continue;
@@ -135,7 +154,6 @@ impl Shared {
                 self.notify_one();
             }
         }
-        !self.all_parked()
     }
 }
 

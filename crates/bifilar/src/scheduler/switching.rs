@@ -184,6 +184,7 @@ impl Worker {
         let to = match self.next_stack() {
             // It gave way, and nobody was waiting for its place.
             Some(stack) if ptr::eq(stack, here) => {
+                self.remote().counters.suspensions.add(1);
                 return self.restore(saved, here);
             }
             Some(stack) => continuation(stack),

@@ -433,15 +433,15 @@ impl Worker {
             }
             remote.parking.finish();
         }
-        if crowd {
-            if self.shared.idle.unpark(self.index) {
-                self.searching.set(true);
-            }
+        if crowd && self.shared.idle.unpark(self.index) {
+            self.searching.set(true);
+        }
+        if self.shared.has_monitor() {
             self.shared.monitor.stir();
         }
     }
 
-    /// A sleeping turn. A worker that is alone has no monitor, and looks for a deadlock itself.
+    /// A sleeping turn. A worker that is alone looks for a deadlock itself.
     fn turn_alone(&self, timeout: Option<Duration>) {
         let alone = self.shared.remotes.len() == 1;
         if !alone || timeout.is_some() || self.stood_still.get() || self.shared.expects_events() {
