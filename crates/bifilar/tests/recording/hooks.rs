@@ -204,11 +204,12 @@ fn a_call_that_blocks() {
         .run(|| unblock(|| thread::current().name().unwrap().to_owned()).wait().unwrap());
     let recording = recorder.snapshot().renumbered();
     let events: Vec<_> = track(&recording, &name).events.iter().map(|r| r.event).collect();
-    let [Event::BlockingBegin { task: 2, name }, end, wake] = events[..] else {
+    let [Event::BlockingBegin { task: 2, name }, end, ref wakes @ ..] = events[..] else {
         panic!("{events:?}")
     };
     assert_eq!(end, Event::BlockingEnd { task: 2, name });
-    assert_eq!(wake, Event::Wake { from: 2, to: 1 });
+    // None if the call had ended before the main fiber came to wait for it.
+    assert!(wakes.is_empty() || wakes == [Event::Wake { from: 2, to: 1 }], "{wakes:?}");
     assert!(recording.name(name).starts_with("hooks.rs:"), "{recording}");
 }
 
