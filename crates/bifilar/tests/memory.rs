@@ -40,8 +40,25 @@ fn set_limit(resource: libc::__rlimit_resource_t, limit: usize) {
     assert_eq!(unsafe { libc::setrlimit(resource, &raw const limit) }, 0);
 }
 
+/// Waits until every thread that was started has come up. One that has not takes memory for a signal
+/// stack first, and std ends the process when there is none; it bears the name of its creator till then.
+fn wait_for_threads() {
+    let name = |path: std::path::PathBuf| std::fs::read_to_string(path.join("comm"));
+    let mine = name("/proc/thread-self".into()).unwrap();
+    let nameless = || {
+        let threads = std::fs::read_dir("/proc/self/task").unwrap();
+        threads
+            .filter(|thread| name(thread.as_ref().unwrap().path()).is_ok_and(|it| it == mine))
+            .count()
+    };
+    while nameless() > 1 {
+        std::thread::yield_now();
+    }
+}
+
 /// From now on the process gets `more` bytes of address space, and no more.
 fn limit_address_space(more: usize) {
+    wait_for_threads();
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: usize = statm.split(' ').next().unwrap().parse().unwrap();
     set_limit(libc::RLIMIT_AS, pages * 4096 + more);
