@@ -188,7 +188,9 @@ fn a_finished_task_keeps_its_result() {
 fn a_catch_unwind_does_not_defeat_cancellation() {
     on_one_and_two(|| {
         let (caught, count) = channel::unbounded();
+        let (started, has_started) = channel::unbounded();
         let fiber = fiber::spawn(move || {
+            started.try_send(()).unwrap();
             loop {
                 let wait = catch_unwind(|| pending::<()>().wait());
                 assert!(wait.is_err());
@@ -198,7 +200,7 @@ fn a_catch_unwind_does_not_defeat_cancellation() {
                 }
             }
         });
-        fiber::yield_now();
+        has_started.recv().wait().unwrap();
         fiber.cancel();
         for _ in 0..3 {
             count.recv().wait().unwrap();
@@ -220,23 +222,26 @@ fn destructors_of_a_cancelled_task_may_wait() {
     on_one_and_two(|| {
         let (sender, receiver) = channel::bounded(1);
         let (a, b, c) = (sender.clone(), sender.clone(), sender);
+        let (started, has_started) = channel::unbounded();
+        let (d, e, f) = (started.clone(), started.clone(), started);
         let tasks = [
             fiber::spawn(move || {
                 let _flushes = Flushes(a);
+                d.try_send(()).unwrap();
                 pending::<()>().wait()
             }),
             task::spawn(async move {
                 let _flushes = Flushes(b);
+                e.try_send(()).unwrap();
                 pending::<()>().await
             }),
             task::spawn(async move {
                 let _flushes = Flushes(c);
+                f.try_send(()).unwrap();
                 pending::<()>().wait()
             }),
         ];
-        for _ in 0..10 {
-            fiber::yield_now();
-        }
+        (0..3).for_each(|_| has_started.recv().wait().unwrap());
         tasks.iter().for_each(|task| task.cancel());
         for _ in 0..3 {
             receiver.recv().wait().unwrap();
