@@ -45,7 +45,7 @@ pub struct Options {
 ///
 /// A text for the user.
 pub fn run(options: &Options) -> Result<(), String> {
-    bifilar::Builder::new().workers(1).run(|| talk(&options.address))
+    bifilar::Builder::new().workers(1).watchdog(None).run(|| talk(&options.address))
 }
 
 fn talk(address: &str) -> Result<(), String> {
