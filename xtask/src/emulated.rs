@@ -33,7 +33,6 @@ pub fn run() -> Result<(), String> {
         compilers.iter().find(|(compiler, _)| knows_target(compiler)).ok_or_else(|| {
             format!("no compiler has {TARGET}: `rustup target add {TARGET}`, or as root: {INSTALL}")
         })?;
-    // It measures memory, of which the emulator takes some for itself.
     // The emulator's own memory would be measured; and it takes no notice of limits of address space,
     // which would be its own.
     let measured =

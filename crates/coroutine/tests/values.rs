@@ -6,6 +6,7 @@ use bifilar_coroutine::{
     Coroutine,
     CoroutineState::{self, Returned, Yielded},
     Suspender,
+    stack::Stack,
 };
 
 /// Sends `inputs` in turn to a coroutine that gives each of them back, and returns the last.
@@ -71,10 +72,13 @@ fn aligned_values_arrive_aligned() {
 fn bodies_of_every_size_run() {
     fn run<const SIZE: usize>() {
         let ballast = [SIZE as u8; SIZE];
-        let mut coroutine: Coroutine<(), usize, usize> = Coroutine::new(move |suspender, ()| {
+        // Code that isn't optimised copies a body several times on its way.
+        let stack = Stack::new(1 << 20).unwrap();
+        let body = move |suspender: &Suspender<(), usize>, ()| {
             suspender.suspend(ballast.len());
             ballast.iter().map(|&byte| usize::from(byte)).sum()
-        });
+        };
+        let mut coroutine: Coroutine<(), usize, usize> = Coroutine::with_stack(stack, body);
         assert_eq!(coroutine.resume(()), Yielded(SIZE));
         assert_eq!(coroutine.resume(()), Returned(SIZE * (SIZE % 256)));
     }
