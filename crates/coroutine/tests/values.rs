@@ -94,8 +94,10 @@ fn bodies_of_every_size_run() {
     #[repr(align(65536))]
     struct Nowhere;
     let nowhere = [Nowhere; 0];
+    // Each frame that holds it is aligned like that.
+    let stack = Stack::new(4 << 20).unwrap();
     let mut coroutine: Coroutine<(), (), usize> =
-        Coroutine::new(move |_, ()| std::ptr::from_ref(&nowhere).addr() % 65536);
+        Coroutine::with_stack(stack, move |_, ()| std::ptr::from_ref(&nowhere).addr() % 65536);
     assert_eq!(coroutine.resume(()), Returned(0));
 }
 
