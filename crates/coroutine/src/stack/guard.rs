@@ -22,7 +22,7 @@ static SIZE: OnceLock<usize> = OnceLock::new();
 /// - [`AlreadyExists`](io::ErrorKind::AlreadyExists) if there are stacks already, or another size
 ///   has been chosen.
 ///
-/// ```
+/// ```standalone_crate
 /// use bifilar_coroutine::stack::{Stack, set_guard_size};
 ///
 /// set_guard_size(64 * 1024)?;
