@@ -30,6 +30,7 @@
 //! What it deliberately does not do: I/O and time, which it knows as "sleep in the reactor".
 
 mod counters;
+mod current;
 mod deadlock;
 mod dice;
 mod drive;
@@ -42,38 +43,36 @@ mod queue;
 mod ring;
 mod stack;
 mod switching;
+mod tasks;
 mod watchdog;
 mod worker;
 
 pub(crate) use counters::{BUCKETS, Counters, Histogram};
+pub(crate) use current::{Entered, OUTSIDE, enter, expect_current, on_worker, stands_on};
 pub(crate) use drive::{Driver, FirstStacks};
 pub(crate) use dump::Trace;
 pub(crate) use monitor::monitor;
 pub(crate) use stack::usage as stack_usage;
 pub(crate) use switching::measure_stack;
+pub(crate) use tasks::{Birth, spawn_local};
+
+use current::leave_runtime;
 
 use crate::{
-    cell::{
-        self, Extra, Header, JoinHandle, Link, Meta, Registry, Schedule, Tally, TaskKind, TaskRef,
-        TaskReport,
-    },
-    context::{self, waiting},
+    cell::{self, Header, Link, Registry, Tally, TaskRef, TaskReport},
     primitives::{AtomicBool, AtomicI32, AtomicPtr, AtomicUsize, Ordering},
-    reactor::{self, Reactor},
+    reactor::Reactor,
     record,
     time::Clock,
 };
-use bifilar_timeline::{Event, Outcome, Recorder};
+use bifilar_timeline::Recorder;
 use dump::Questions;
 use idle::{Idle, Parking};
 use inbox::Inbox;
 use monitor::{Heartbeat, Monitor};
 use queue::{LockedFifo, Queue};
 use std::{
-    fmt,
-    future::Future,
     io,
-    panic::Location,
     ptr::{self, NonNull},
     sync::Arc,
     time::{Duration, Instant},
@@ -217,21 +216,6 @@ impl Shared {
         }))
     }
 
-    /// The runtime of the code on this thread: its worker's, or the one it has entered.
-    pub fn current() -> Option<Arc<Shared>> {
-        let entered = context::with(|context| context.runtime.get()).cast::<Shared>();
-        let shared = if entered.is_null() {
-            Worker::with_current(|worker| Some(Arc::as_ptr(&worker?.shared)))?
-        } else {
-            entered
-        };
-        // SAFETY: the worker, or the guard that entered, holds a reference.
-        unsafe {
-            Arc::increment_strong_count(shared);
-            Some(Arc::from_raw(shared))
-        }
-    }
-
     /// A reactor for code that has entered the runtime from outside.
     pub fn any_reactor(&self) -> Arc<Reactor> {
         self.remotes[self.deal()].reactor.clone()
@@ -239,74 +223,6 @@ impl Shared {
 
     fn deal(&self) -> usize {
         self.next_worker.fetch_add(1, Ordering::Relaxed) % self.remotes.len()
-    }
-
-    /// Spawns a task that any worker may run.
-    pub fn spawn<F>(self: &Arc<Self>, future: F, birth: Birth) -> JoinHandle<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        // SAFETY: nothing is borrowed.
-        unsafe { self.spawn_borrowing(future, birth) }
-    }
-
-    /// Spawns a task that any worker may run, and that may borrow.
-    ///
-    /// # Safety
-    /// What the future borrows lives as long as the task is not complete; what the output borrows, as
-    /// long as that isn't joined.
-    pub unsafe fn spawn_borrowing<F>(
-        self: &Arc<Self>,
-        future: F,
-        birth: Birth,
-    ) -> JoinHandle<F::Output>
-    where
-        F: Future + Send,
-        F::Output: Send,
-    {
-        let here = Worker::with_current(|worker| {
-            worker.filter(|worker| Arc::ptr_eq(&worker.shared, self)).map(|worker| worker.index)
-        });
-        let shard = here.unwrap_or_else(|| self.deal());
-        // SAFETY: the future is `Send`; the rest is the caller's promise.
-        unsafe { self.spawn_unchecked(future, birth, None, shard) }
-    }
-
-    /// Spawns a task without looking at its type.
-    ///
-    /// # Safety
-    /// The future may be polled and dropped by worker `pinned` (by any, if none is named), and
-    /// lives as long as the task is not complete. The same for the output until it is joined.
-    pub unsafe fn spawn_unchecked<F: Future>(
-        self: &Arc<Self>,
-        future: F,
-        birth: Birth,
-        pinned: Option<usize>,
-        shard: usize,
-    ) -> JoinHandle<F::Output> {
-        let meta = Meta {
-            id: cell::Id::next(),
-            kind: birth.kind,
-            pinned: pinned.map(|worker| worker as u16),
-            shard: shard as u16,
-            location: birth.location,
-            extra: birth.extra,
-        };
-        let (task, handle) = cell::new::<F, Scheduler>(future, Arc::as_ptr(self).cast(), meta);
-        // SAFETY: new, so alive.
-        unsafe { task.as_ref() }.record_spawn(self.record.as_ref());
-        // SAFETY: new, so alive and in no registry.
-        if unsafe { self.remotes[shard].registry.insert(task) } {
-            Scheduler::born(task);
-        } else {
-            // Shutting down: the task ends before it starts, on this thread.
-            handle.cancel();
-            // SAFETY: a new task is SCHEDULED, which is ours; being cancelled, it is only dropped.
-            // The spawner may do that, since it just held the future itself.
-            unsafe { Header::poll(task) };
-        }
-        handle
     }
 
     /// Takes no more tasks and cancels those that exist.
@@ -468,210 +384,6 @@ unsafe fn hold(shared: *const Shared) -> Arc<Shared> {
     unsafe {
         Arc::increment_strong_count(shared);
         Arc::from_raw(shared)
-    }
-}
-
-/// Makes `shared` the runtime of the running code until what is returned is dropped.
-pub(crate) fn enter(shared: Arc<Shared>) -> Entered {
-    let outside = (!on_worker()).then(|| {
-        let record = record::enter(shared.record.as_ref(), record::thread_name);
-        (reactor::enter(shared.any_reactor()), record)
-    });
-    let before = context::with(|context| context.runtime.replace(Arc::into_raw(shared).cast()));
-    Entered { before, _outside: outside }
-}
-
-/// See [`enter`]. The context owns a reference of the runtime it names, and this one of the runtime
-/// before it; so guards that are dropped in another order, or elsewhere, leave the wrong runtime
-/// behind, but none that is gone.
-pub(crate) struct Entered {
-    before: *const (),
-    /// On a worker, sockets and timers stay with the worker's own reactor, and events with its log.
-    _outside: Option<(reactor::Entered, record::Entered)>,
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        leave_runtime(self.before);
-    }
-}
-
-/// Puts `before` into the context, and gives back the reference of what stood there.
-fn leave_runtime(before: *const ()) {
-    let left = context::with(|context| context.runtime.replace(before)).cast::<Shared>();
-    if !left.is_null() {
-        // SAFETY: the context owned this reference, made by `enter`.
-        drop(unsafe { Arc::from_raw(left) });
-    }
-}
-
-impl fmt::Debug for Entered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Entered")
-    }
-}
-
-/// Whether this thread is a worker of `shared`, if only beneath another runtime that one of its
-/// tasks drives.
-pub(crate) fn stands_on(shared: &Shared) -> bool {
-    Worker::with_current(|mut worker| {
-        while let Some(this) = worker {
-            if ptr::eq(Arc::as_ptr(&this.shared), shared) {
-                return true;
-            }
-            // SAFETY: set by `Driver::enter` to the worker that is blocked on this very thread.
-            worker = unsafe { this.outer.get().as_ref() };
-        }
-        false
-    })
-}
-
-/// Whether this thread is a worker of some runtime.
-pub(crate) fn on_worker() -> bool {
-    !context::with(|context| context.worker.get()).is_null()
-}
-
-pub(crate) const OUTSIDE: &str = "outside of a bifilar runtime: use bifilar::run, \
-                                  bifilar::block_on, #[bifilar::main] or Handle::enter";
-
-/// The runtime of the code on this thread.
-///
-/// # Panics
-/// If there is none.
-#[track_caller]
-pub(crate) fn expect_current() -> Arc<Shared> {
-    match Shared::current() {
-        Some(shared) => shared,
-        None => panic!("{OUTSIDE}"),
-    }
-}
-
-/// Spawns a task that stays on this worker.
-///
-/// # Panics
-/// On a thread that is no worker.
-#[track_caller]
-pub(crate) fn spawn_local<F: Future + 'static>(future: F, birth: Birth) -> JoinHandle<F::Output> {
-    let here =
-        Worker::with_current(|worker| worker.map(|worker| (worker.shared.clone(), worker.index)));
-    let Some((shared, index)) = here else {
-        panic!("spawn_local on a thread that is no worker: {OUTSIDE}")
-    };
-    // SAFETY: `'static`, and pinned to the worker of this thread.
-    unsafe { shared.spawn_unchecked(future, birth, Some(index), index) }
-}
-
-/// What a spawner says of a new task.
-pub(crate) struct Birth {
-    pub kind: TaskKind,
-    pub location: &'static Location<'static>,
-    pub extra: Option<Box<Extra>>,
-}
-
-impl Birth {
-    #[track_caller]
-    pub fn new(kind: TaskKind) -> Self {
-        let mut birth = Birth { kind, location: Location::caller(), extra: None };
-        if let Some(bound) = context::bindings() {
-            *birth.extra().locals.get_mut() = Some(bound);
-        }
-        birth
-    }
-
-    /// What few tasks have.
-    pub fn extra(&mut self) -> &mut Extra {
-        self.extra.get_or_insert_default()
-    }
-}
-
-/// The scheduler as task cells know it.
-pub(crate) struct Scheduler;
-
-impl Scheduler {
-    /// Queues a new task: behind the others, so that a loop that spawns doesn't turn them around.
-    fn born(task: TaskRef) {
-        Scheduler::queue(task, false);
-    }
-
-    /// Queues a task; `first`: it was woken by the running task, run it next.
-    fn queue(task: TaskRef, first: bool) {
-        // SAFETY: the caller owns the right to schedule, so the task isn't complete.
-        let header = unsafe { task.as_ref() };
-        let shared = header.scheduler.cast::<Shared>();
-        if let Some(pinned) = header.meta.pinned {
-            // SAFETY: the task isn't complete, so its runtime is alive; the right to queue it is
-            // ours.
-            unsafe {
-                let remote: *const Remote = &raw const (*shared).remotes[pinned as usize];
-                Remote::resume(remote, task.cast::<Link>());
-            }
-            return;
-        }
-        // SAFETY: the task isn't complete, so its runtime is alive.
-        let runtime = unsafe { &*shared };
-        if runtime.config.measure {
-            runtime.stamp(task.cast());
-        }
-        let queued = Worker::with_current(|worker| match worker {
-            Some(worker) if ptr::eq(Arc::as_ptr(&worker.shared), shared) => {
-                if first {
-                    worker.push_next(task);
-                } else {
-                    worker.push(task);
-                }
-                true
-            }
-            _ => false,
-        });
-        if !queued {
-            // SAFETY: the task isn't complete, so its runtime is alive.
-            let shared = unsafe { hold(shared) };
-            shared.injector.push(task);
-            match &*shared.remotes {
-                [only] => only.unpark(),
-                _ => shared.notify_one(),
-            }
-        }
-    }
-}
-
-// SAFETY: a task is queued where only workers of its runtime take it, pinned ones where only their
-// worker does; queues are emptied before a runtime ends.
-unsafe impl Schedule for Scheduler {
-    fn schedule(task: TaskRef) {
-        // Woken by a task, not by the reactor: likely its partner in a conversation.
-        let by_task = context::with(|context| context.task.get().is_some());
-        // SAFETY: the right to schedule it is ours, so it isn't complete, and its runtime is alive.
-        let header = unsafe { task.as_ref() };
-        // SAFETY: as above.
-        let source = || unsafe { &*header.scheduler.cast::<Shared>() }.record.as_ref();
-        record::event_for(source, |_| Event::Wake {
-            from: waiting::task_number(),
-            to: header.meta.id.get(),
-        });
-        Scheduler::queue(task, by_task);
-    }
-
-    fn reschedule(task: TaskRef) {
-        Scheduler::queue(task, false);
-    }
-
-    fn finished(task: TaskRef, outcome: Outcome) {
-        // SAFETY: it is still alive; `finished` is called by a worker of its runtime, or by the
-        // spawner, who holds a reference of the runtime.
-        let (shared, shard) = unsafe {
-            let header = task.as_ref();
-            (&*header.scheduler.cast::<Shared>(), header.meta.shard)
-        };
-        // SAFETY: it was inserted there when it was spawned, unless the registry was closed.
-        if unsafe { shared.remotes[shard as usize].registry.remove(task, outcome) } {
-            shared.look_whether_finished();
-        }
-    }
-
-    fn interrupt(stack: *mut ()) {
-        // SAFETY: only addresses of stack headers are noted, and those live for ever.
-        unsafe { &*stack.cast::<stack::StackHeader>() }.notify();
     }
 }
 
