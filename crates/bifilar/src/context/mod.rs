@@ -8,7 +8,7 @@
 //! | `runtime` | `Handle::enter` and threads of the blocking pool; saved | the runtime for code outside of workers |
 //! | `reactor` | the scheduler with `worker`, and `Handle::enter` | where sockets and timers are registered |
 //! | `time_ms` | the worker, when it looks at its event queue | roughly the time, for reports |
-//! | `lot` | each race; the scheduler, if it simulates | with which branch a race begins |
+//! | `lot` | whoever draws; the scheduler begins it | with which branch a race begins, whom a worker robs first |
 //! | `locals` | binding a task-local, the scheduler around a poll; saved | what is bound: [`local`] |
 //! | `waiting` | leaves that aren't ready | what the running code will wait for: [`waiting`] |
 //! | `budget` | the scheduler before a poll and at each arrival | ready operations left before others must have a turn |

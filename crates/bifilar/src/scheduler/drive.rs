@@ -126,9 +126,13 @@ impl Driver {
         let reactor = remote.reactor.clone();
         let worker = context::with(|context| context.worker.replace(self.address()));
         self.worker.outer.set(worker.cast());
-        if let Some(seed) = self.shared().config.seed {
-            context::with(|context| context.lot.set(seed as u32 | 1));
-        }
+        // Each worker begins with another one to rob; a simulated run, with what its seed says.
+        let lot = self
+            .shared()
+            .config
+            .seed
+            .map_or(0x9E37_79B9 ^ (self.index() as u32 + 1), |seed| seed as u32 | 1);
+        context::with(|context| context.lot.set(lot));
         let name = || format!("worker {}", self.index());
         let record = record::enter(self.shared().record.as_ref(), name);
         context::with(|context| Entered {

@@ -50,7 +50,6 @@ pub(super) struct Worker {
     jumps: Cell<u32>,
     searching: Cell<bool>,
     turn: RefCell<Option<TurnBuffer>>,
-    random: Cell<u32>,
     /// If the order of tasks is simulated.
     dice: Option<Dice>,
     /// Nothing has happened since it looked for a deadlock.
@@ -93,7 +92,6 @@ impl Worker {
             turn: RefCell::new(None),
             stood_still: Cell::new(false),
             dice: shared.config.seed.map(Dice::new),
-            random: Cell::new(0x9E37_79B9 ^ (index as u32 + 1)),
             shared,
             began: Cell::new(0),
             outer: Cell::new(ptr::null()),
@@ -342,7 +340,7 @@ impl Worker {
             self.searching.set(true);
         }
         let remotes = &self.shared.remotes;
-        let start = self.random(remotes.len());
+        let start = context::draw_lot(remotes.len());
         for i in 0..remotes.len() {
             let other = &remotes[(start + i) % remotes.len()];
             if other.index == self.index {
@@ -362,16 +360,6 @@ impl Worker {
             }
         }
         false
-    }
-
-    /// Xorshift (Marsaglia 2003): whom to rob first.
-    fn random(&self, below: usize) -> usize {
-        let mut x = self.random.get();
-        x ^= x << 13;
-        x ^= x >> 17;
-        x ^= x << 5;
-        self.random.set(x);
-        x as usize % below
     }
 
     /// What stood in a queue by `link` is about to run.
