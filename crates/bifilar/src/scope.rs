@@ -24,8 +24,9 @@ use crate::{
         waiting::{self, What},
     },
     fiber::Body,
+    primitives::{Mutex, MutexGuard},
     scheduler::{self, Birth, Shared},
-    sync::Notify,
+    sync::{Notify, lock},
     wait::Wait,
 };
 use pin_project_lite::pin_project;
@@ -36,7 +37,7 @@ use std::{
     marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::{Pin, pin},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -364,7 +365,7 @@ struct State {
 
 impl Children {
     fn new(ends_at_panic: bool) -> Self {
-        Children { state: Mutex::default(), changed: Notify::new(), ends_at_panic }
+        Children { state: Mutex::new(State::default()), changed: Notify::new(), ends_at_panic }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -583,9 +584,4 @@ impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ScopedJoinHandle").field(&self.task).finish()
     }
-}
-
-/// No code of others runs under these locks, so a panic leaves nothing half-changed.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -80,9 +80,9 @@ pub use std::sync::{Arc, Weak};
 use crate::primitives;
 use std::sync::PoisonError;
 
-/// Takes an internal lock. A panic can't leave what it guards half-changed, since no code of
+/// Takes an internal lock, of this module or of one above. A panic can't leave what it guards half-changed, since no code of
 /// others runs under it; so poisoning says nothing, and is passed over.
 #[inline]
-fn lock<T>(mutex: &primitives::Mutex<T>) -> primitives::MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &primitives::Mutex<T>) -> primitives::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
