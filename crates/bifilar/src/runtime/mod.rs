@@ -8,7 +8,11 @@
 //!
 //! A runtime ends by taking no more tasks and cancelling those it has: tasks that stand at an
 //! `.await` are dropped there, suspended stacks unwind, and both run their destructors, which may
-//! wait. What has not ended after [`SHUTDOWN_LIMIT`] is left as it is and never freed.
+//! wait. What has not ended after the limit ([`Builder::shutdown_limit`], or the one given to
+//! [`Runtime::shutdown`]) is named, left as it is and never freed. [`dump()`] lists tasks while they
+//! live.
+//!
+//! What it deliberately does not do: run tasks, which is the scheduler's.
 
 mod builder;
 mod dump;
