@@ -16,6 +16,9 @@
 //!   Worker (on its thread)  the rest: local queue, stacks ([`worker`], [`switching`])
 //! ```
 //!
+//! Tasks come in by [`tasks`], threads become workers by [`drive`], and [`current`] says to which runtime
+//! the running code belongs.
+//!
 //! Where a task goes when it is woken:
 //!
 //! | task | woken by its own worker | by another thread |
