@@ -2,7 +2,7 @@
 
 use bifilar::{
     Activity, Builder, Dump, Handle, Runtime, TaskKind, Wait, fiber, net,
-    sync::{Barrier, Mutex, channel, oneshot},
+    sync::{Barrier, Mutex, RwLock, channel, oneshot},
     task,
     time::sleep,
     unblock,
@@ -133,6 +133,68 @@ fn every_kind_of_task_is_listed_with_what_it_waits_for() {
         drop((stop, release));
         dump_when(runtime.handle(), |dump| dump.tasks().len() == 4);
     }
+}
+
+/// Who holds a lock changes while others wait for it.
+#[test]
+fn a_lock_is_held_by_who_holds_it_now() {
+    let runtime = Builder::new().workers(1).build().unwrap();
+    let mutex = Arc::new(Mutex::new(()));
+    let fiber = |name: &str, body: Box<dyn FnOnce() + Send>| {
+        let _entered = runtime.handle().enter();
+        fiber::Builder::new().name(name).spawn(body).unwrap()
+    };
+    // What the one called `name` waits for, once that is `what` and as it is expected.
+    let expect = |name: &str, what: &str, expected: &dyn Fn(&str) -> bool| {
+        dump_when(runtime.handle(), |dump| {
+            let task = dump.tasks().iter().find(|task| task.report().name() == Some(name));
+            let waits_for = task.and_then(|task| task.waits_for());
+            waits_for.is_some_and(|it| it.starts_with(what) && expected(it))
+        });
+    };
+    let takes_turns = |name: &str| {
+        let (go, may_go) = oneshot::channel();
+        let mutex = mutex.clone();
+        fiber(
+            name,
+            Box::new(move || {
+                let _held = mutex.lock().wait();
+                may_go.wait().unwrap();
+            }),
+        );
+        go
+    };
+    let first_may_go = takes_turns("first");
+    expect("first", "a oneshot message", &|_| true);
+    let second_may_go = takes_turns("second");
+    expect("second", "a mutex made at crates", &|it| it.ends_with(", held by task 1 'first'"));
+    let _third_may_go = takes_turns("third");
+    expect("third", "a mutex made at crates", &|it| it.ends_with(", held by task 1 'first'"));
+    first_may_go.send(()).unwrap();
+    expect("third", "a mutex made at crates", &|it| it.ends_with(", held by task 2 'second'"));
+    second_may_go.send(()).unwrap();
+    expect("third", "a oneshot message", &|_| true);
+
+    let lock = Arc::new(RwLock::new(()));
+    // This thread is no task.
+    let writer = lock.try_write().unwrap();
+    let reads = lock.clone();
+    fiber("reads", Box::new(move || sleep_holding(&reads.read().wait())));
+    expect("reads", "a lock, to read made at crates", &|it| !it.contains("held by"));
+    drop(writer);
+    expect("reads", "a sleep", &|_| true);
+    let also_reads = lock.clone();
+    fiber("also reads", Box::new(move || sleep_holding(&also_reads.read().wait())));
+    expect("also reads", "a sleep", &|_| true);
+    // Readers may be many, and none is named.
+    let writes = move || drop(lock.write().wait());
+    fiber("writes", Box::new(writes));
+    expect("writes", "a lock, to write", &|it| !it.contains("held by"));
+}
+
+#[inline(never)]
+fn sleep_holding<T>(_: &T) {
+    sleep(LONG).wait();
 }
 
 #[test]

@@ -17,11 +17,13 @@
 //! the only one that reads it. What may interrupt a wait is kept beside the stack: [`region`].
 
 mod local;
+mod owner;
 mod region;
 pub(crate) mod waiting;
 
 pub(crate) use local::{Bindings, Bound, bindings};
 pub use local::{BoundFuture, Local};
+pub(crate) use owner::Owner;
 pub(crate) use region::{Interruption, RegionUnwind, Regions, shielded, until};
 
 use crate::cell::{Id, TaskRef};
