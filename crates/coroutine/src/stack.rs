@@ -128,6 +128,29 @@ pub fn round_up(size: usize) -> io::Result<usize> {
     Ok(size.max(least).next_power_of_two())
 }
 
+/// How many bytes of a stack are left below `address`; `None` if that isn't on a [`Stack`], but on one
+/// of the system's or of foreign make.
+///
+/// For code that needs much of a stack, and can do without. Takes no lock.
+///
+/// ```
+/// use bifilar_coroutine::{Coroutine, CoroutineState, stack::room_below};
+///
+/// fn room() -> Option<usize> {
+///     let here = 0;
+///     room_below(&raw const here)
+/// }
+///
+/// let mut coroutine = Coroutine::new(|_, ()| room());
+/// let CoroutineState::Returned(Some(left)) = coroutine.resume(()) else { panic!() };
+/// assert!(left > 200_000, "of 256 KiB: {left}");
+/// assert_eq!(room(), None);
+/// ```
+pub fn room_below<T: ?Sized>(address: *const T) -> Option<usize> {
+    let (_, within) = overflow::slot_at(address.addr())?;
+    Some(within.saturating_sub(guard::size()))
+}
+
 /// One stack: the right to use its memory. Dropping it gives the memory back for reuse.
 ///
 /// ```

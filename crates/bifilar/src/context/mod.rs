@@ -12,6 +12,7 @@
 //! | `locals` | binding a task-local, the scheduler around a poll; saved | what is bound: [`local`] |
 //! | `waiting` | leaves that aren't ready | what the running code will wait for: [`waiting`] |
 //! | `look` | the scheduler, for a dump | who wants to see what leaves note |
+//! | `looks` | with `look` | how often that has changed |
 //! | `budget` | the scheduler before a poll and at each arrival | ready operations left before others must have a turn |
 //!
 //! Pointers to what stands higher in the crate are kept untyped here; the module that sets one is
@@ -74,6 +75,7 @@ pub(crate) struct Context {
     pub locals: local::Place,
     pub waiting: Cell<Waiting>,
     pub look: Cell<Option<NonNull<dyn waiting::Look>>>,
+    pub looks: Cell<u64>,
     pub budget: Cell<u32>,
     pub lot: Cell<u32>,
     pub time_ms: Cell<u32>,
@@ -90,6 +92,7 @@ thread_local! {
             locals: local::Place::new(),
             waiting: Cell::new(Waiting::UNKNOWN),
             look: Cell::new(None),
+            looks: Cell::new(0),
             budget: Cell::new(BUDGET),
             lot: Cell::new(1),
             time_ms: Cell::new(0),

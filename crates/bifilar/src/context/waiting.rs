@@ -27,8 +27,8 @@ use std::{
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Waiting {
     pub what: What,
-    /// A number that belongs to `what`; 56 bits of it are kept. Who waits for a lock notes a
-    /// [`Holder`](owner::Holder), and a report tells the task that this was when it was made.
+    /// A number that belongs to `what`; one of 56 bits or more is kept as 56 ones. Who waits for a lock
+    /// notes a [`Holder`](owner::Holder), and a report tells the task that this was when it was made.
     pub detail: u64,
     /// Where the lock was made.
     pub place: Option<&'static Location<'static>>,
@@ -132,8 +132,12 @@ impl Waiting {
     /// What was noted as it is told: for a lock, with the task that holds it now.
     fn told(mut self) -> Self {
         if self.is_lock() {
-            // SAFETY: kinds of locks are noted by `Owner::noted` alone, with a holder.
-            self.detail = unsafe { owner::holder(self.detail) };
+            self.detail = match self.detail {
+                // An address of more bits than are kept (a tagged one): nobody knows it any more.
+                MOST.. => 0,
+                // SAFETY: kinds of locks are noted by `Owner::noted` alone, with a holder.
+                noted => unsafe { owner::holder(noted) },
+            };
         }
         self
     }
@@ -245,11 +249,18 @@ pub(crate) trait Look {
 /// # Safety
 /// `look` lives until then.
 pub(crate) unsafe fn look(look: NonNull<dyn Look>) {
-    with(|context| context.look.set(Some(look)));
+    set_look(Some(look));
 }
 
 pub(crate) fn look_away() {
-    with(|context| context.look.set(None));
+    set_look(None);
+}
+
+fn set_look(look: Option<NonNull<dyn Look>>) {
+    with(|context| {
+        context.look.set(look);
+        context.looks.set(context.looks.get() + 1);
+    });
 }
 
 #[cold]
@@ -275,9 +286,14 @@ pub(crate) fn noted_last() -> Waiting {
 #[inline]
 pub(crate) fn kept<R>(f: impl FnOnce() -> R) -> R {
     let noted = noted_last();
-    let look = with(|context| context.look.take());
+    let (look, looks) = with(|context| (context.look.take(), context.looks.get()));
     let result = f();
-    with(|context| context.look.set(look));
+    with(|context| {
+        // `f` may have called a foreign waker that waits, and the look may be over since.
+        if context.looks.get() == looks {
+            context.look.set(look);
+        }
+    });
     restore(noted);
     result
 }

@@ -18,6 +18,9 @@ use std::{
 /// blocks for real, doesn't.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Instead of a backtrace.
+const TOO_FULL: &str = "\n    (its stack is too full to be walked)";
+
 /// Lists every task of the current runtime: see [`Handle::dump`].
 ///
 /// ```
@@ -95,7 +98,7 @@ pub struct TaskDump {
 #[derive(Clone, Debug)]
 pub struct LeafDump {
     waits_for: String,
-    trace: Arc<Backtrace>,
+    trace: Option<Arc<Backtrace>>,
 }
 
 /// A call on a stack.
@@ -253,9 +256,10 @@ impl LeafDump {
         &self.waits_for
     }
 
-    /// The calls that lead there from the body of the task, which comes last.
+    /// The calls that lead there from the body of the task, which comes last. Empty if the stack was too
+    /// full to be walked.
     pub fn backtrace(&self) -> Vec<Frame> {
-        frames(&self.trace.to_string())
+        self.trace.as_ref().map_or_else(Vec::new, |trace| frames(&trace.to_string()))
     }
 }
 
@@ -293,7 +297,7 @@ impl fmt::Display for Dump {
             }
             match &task.trace {
                 Some(Trace::Stack(trace)) => f.write_str(&calls(trace))?,
-                Some(Trace::NoRoom) => f.write_str("\n    (its stack is too full to be walked)")?,
+                Some(Trace::NoRoom) => f.write_str(TOO_FULL)?,
                 None if task.report.stack().is_some() => {
                     f.write_str("\n    (it has moved on, or its worker is busy: no backtrace)")?;
                 }
@@ -303,7 +307,10 @@ impl fmt::Display for Dump {
                 if task.leaves.len() > 1 {
                     write!(f, "\n  {}:", leaf.waits_for)?;
                 }
-                f.write_str(&calls(&leaf.trace))?;
+                match &leaf.trace {
+                    Some(trace) => f.write_str(&calls(trace))?,
+                    None => f.write_str(TOO_FULL)?,
+                }
             }
         }
         Ok(())

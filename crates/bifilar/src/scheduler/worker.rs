@@ -168,10 +168,14 @@ impl Worker {
                 self.found();
                 return None;
             }
-            // Who asks and who has work take turns.
             let asked = self.remote().questions.any();
-            if asked && tick.is_multiple_of(2) {
-                return Some(Run::Answer);
+            if asked {
+                // The poll that was looked at has ended, or was suspended.
+                self.look_away();
+                // One turn for who asks, and one for each of the two queues.
+                if tick.is_multiple_of(3) {
+                    return Some(Run::Answer);
+                }
             }
             if let Some(run) = self.take(tick) {
                 self.found();

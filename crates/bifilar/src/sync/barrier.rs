@@ -126,6 +126,7 @@ impl Future for BarrierWait<'_> {
             *this.round = meeting.round;
             this.waiter.set(Some(Waiter::new(())));
             meeting.waiters.push_back(this.waiter.as_pin_mut().expect("set above"), waker);
+            drop(meeting);
             return waiting::noted(What::Barrier, Poll::Pending);
         }
         meeting.arrived = 0;

@@ -182,20 +182,25 @@ pub(super) fn note(start: NonNull<u8>, bytes: usize, bits: u32) {
     }
 }
 
-/// The slot whose guard `address` lies in, if it is one of ours.
-fn guard_at(address: usize) -> Option<Overflow> {
+/// The slot that `address` lies in, if it is one of ours, and how far within. Takes no lock.
+pub(super) fn slot_at(address: usize) -> Option<(Overflow, usize)> {
     let mut next = SLABS.load(Ordering::Acquire).cast_const();
     // SAFETY: slabs are never freed, and don't change once they are in the list.
     while let Some(slab) = unsafe { next.as_ref() } {
         let offset = address.wrapping_sub(slab.start);
         if offset < slab.bytes {
             let within = offset & ((1 << slab.bits) - 1);
-            return (within < guard::size())
-                .then_some(Overflow { slot: address - within, bits: slab.bits });
+            return Some((Overflow { slot: address - within, bits: slab.bits }, within));
         }
         next = slab.next;
     }
     None
+}
+
+/// The slot whose guard `address` lies in, if it is one of ours.
+fn guard_at(address: usize) -> Option<Overflow> {
+    let (overflow, within) = slot_at(address)?;
+    (within < guard::size()).then_some(overflow)
 }
 
 /// The signals by which the system says that memory can't be reached.

@@ -38,6 +38,7 @@ use crate::{
     primitives::{AtomicBool, Mutex, Ordering},
     sync::Notify,
 };
+use bifilar_coroutine::stack::room_below;
 use std::{
     backtrace::Backtrace,
     collections::{HashMap, VecDeque},
@@ -55,7 +56,7 @@ const BATCH: usize = 64;
 pub(crate) enum Trace {
     /// The calls on the stack on which it is suspended.
     Stack(Arc<Backtrace>),
-    /// That stack is nearly full.
+    /// That stack is nearly full, or of foreign make.
     NoRoom,
     /// Where its future awaits something.
     Leaves(Vec<Leaf>),
@@ -65,7 +66,8 @@ pub(crate) enum Trace {
 #[derive(Clone, Debug)]
 pub(crate) struct Leaf {
     pub waiting: Waiting,
-    pub trace: Arc<Backtrace>,
+    /// None: the stack was nearly full, or of foreign make.
+    pub trace: Option<Arc<Backtrace>>,
 }
 
 /// What is asked of one worker.
@@ -141,10 +143,18 @@ impl Questions {
             drop(rounds);
             return round.answers.worker_is_done();
         }
+        // Those that ran out of patience go, or they would pile up while the worker is busy.
+        let (waiting, late) = std::mem::take(&mut rounds.waiting)
+            .into_iter()
+            .partition::<VecDeque<_>, _>(|round| round.answers.is_awaited());
+        rounds.waiting = waiting;
         rounds.waiting.push_back(round);
         self.asked.store(true, Ordering::Relaxed);
+        drop(rounds);
+        drop::<VecDeque<Round>>(late);
     }
 
+    /// What is to be answered next; also if nobody waits for it any more.
     fn next(&self) -> Option<Round> {
         let mut rounds = self.rounds.lock().unwrap();
         let round = rounds.waiting.pop_front();
@@ -168,9 +178,18 @@ impl Answers {
     /// The calls on this stack. Equal ones are captured once: comparing addresses costs a tenth.
     fn capture(&self) -> Arc<Backtrace> {
         let addresses = addresses();
-        let mut state = self.state.lock().unwrap();
-        let known = state.known.entry(addresses.into());
-        known.or_insert_with(|| Arc::new(Backtrace::force_capture())).clone()
+        if let Some(known) = self.state.lock().unwrap().known.get(&*addresses) {
+            return known.clone();
+        }
+        // Without the lock: std lets nobody capture while another thread turns addresses into names.
+        let trace = Arc::new(Backtrace::force_capture());
+        self.state.lock().unwrap().known.insert(addresses.into(), trace.clone());
+        trace
+    }
+
+    /// Whether anybody still waits for what is answered.
+    fn is_awaited(&self) -> bool {
+        self.state.lock().unwrap().workers_left > 0
     }
 
     /// What has been said so far.
@@ -266,10 +285,9 @@ impl Worker {
     /// looked at. On a loop stack.
     #[cold]
     pub fn answer(&self) -> Option<TaskRef> {
-        self.look_away();
         let questions = &self.shared.remotes[self.index].questions;
         let mut round = questions.next()?;
-        if round.is_over() {
+        if round.is_over() || !round.answers.is_awaited() {
             round.answers.worker_is_done();
             return None;
         }
@@ -284,6 +302,15 @@ impl Worker {
         questions.ask(round);
         run
     }
+}
+
+/// What a capture needs: unwinding takes 6 KiB (measured), 8 in a debug build.
+const ROOM: usize = 12 << 10;
+
+/// Whether a backtrace can be captured on a stack that is used down to `address`. Of a stack that isn't
+/// ours nobody knows.
+fn has_room<T: ?Sized>(address: *const T) -> bool {
+    room_below(address).is_some_and(|left| left >= ROOM)
 }
 
 /// The addresses of the calls on this stack, from the last to the first.

@@ -1,16 +1,12 @@
 //! Visits to suspended stacks, which walk themselves.
 
-use super::{Answers, Trace};
+use super::{Answers, Trace, has_room};
 use crate::{
     cell::Id,
     scheduler::{stack::StackHeader, worker::Worker},
 };
 use bifilar_coroutine::raw::Suspended;
 use std::{cell::Cell, sync::atomic::Ordering};
-
-/// What a visit needs below the place where a stack is suspended: unwinding takes 6 KiB (measured),
-/// 8 in a debug build.
-const ROOM: usize = 12 << 10;
 
 impl Worker {
     /// Has `stack` capture its backtrace, if `task` is suspended there, on this worker.
@@ -26,7 +22,8 @@ impl Worker {
         }
         // Ours: so what follows is touched by this thread alone.
         let at = stack.suspended.take()?;
-        if at.as_ptr().addr() < stack.stack().limit().addr().get() + ROOM {
+        // Not on `stack` itself if a coroutine of the task's own waits.
+        if !has_room(at.as_ptr()) {
             stack.suspended.set(Some(at));
             return Some(Trace::NoRoom);
         }
