@@ -141,7 +141,7 @@ pub fn round_up(size: usize) -> io::Result<usize> {
 ///     room_below(&raw const here)
 /// }
 ///
-/// let mut coroutine = Coroutine::new(|_, ()| room());
+/// let mut coroutine: Coroutine<(), (), Option<usize>> = Coroutine::new(|_, ()| room());
 /// let CoroutineState::Returned(Some(left)) = coroutine.resume(()) else { panic!() };
 /// assert!(left > 200_000, "of 256 KiB: {left}");
 /// assert_eq!(room(), None);
