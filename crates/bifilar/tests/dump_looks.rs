@@ -39,11 +39,12 @@ fn is(activity: Activity) -> impl Fn(&TaskDump) -> bool {
     move |task| task.report().activity() == activity
 }
 
-/// Calls `f` where this stack has no more than 9 KiB left: enough to wait, but not for a backtrace.
+/// Calls `f` where this stack has no more than 11 KiB left: enough to wait and to unwind, but not for a
+/// backtrace.
 #[inline(never)]
 fn where_room_is_scarce<R>(f: &mut dyn FnMut() -> R) -> R {
     let taken = black_box([0_u8; 256]);
-    if room_below(&raw const taken).unwrap() <= 9 << 10 {
+    if room_below(&raw const taken).unwrap() <= 11 << 10 {
         return f();
     }
     let result = where_room_is_scarce(f);
@@ -52,7 +53,7 @@ fn where_room_is_scarce<R>(f: &mut dyn FnMut() -> R) -> R {
 }
 
 fn on_a_small_coroutine(mut f: impl FnMut() + 'static) {
-    let stack = Stack::new(16 << 10).unwrap();
+    let stack = Stack::new(32 << 10).unwrap();
     let body = move |_: &_, ()| where_room_is_scarce(&mut f);
     let mut coroutine: Coroutine<(), (), ()> = Coroutine::with_stack(stack, body);
     coroutine.resume(());

@@ -4,7 +4,8 @@
 //! task woken last (`next`, three times in a row at most, so that two tasks in conversation can't starve
 //! the others), then the local queue and the stealable queue in turns,
 //! then the injector, the event queue, the queues of others; then sleep. Every [`EVENT_INTERVAL`]
-//! ticks the event queue and the injector have their turn in any case.
+//! ticks the event queue and the injector have their turn in any case. Who asks for a dump has every
+//! third turn, so that both queues have theirs meanwhile.
 //!
 //! **Invariant:** nothing here stays borrowed while a task is polled, since the loop's frame may be
 //! suspended under it; fields are cells, and borrows last for one statement.
