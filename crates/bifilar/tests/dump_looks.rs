@@ -164,6 +164,18 @@ fn a_look_lasts_for_one_poll() {
     }
 }
 
+/// For how long a task has waited is told by every dump, not since the last one.
+#[test]
+fn a_look_does_not_interrupt_a_wait() {
+    let runtime = Builder::new().workers(1).build().unwrap();
+    runtime.spawn(sleep(LONG));
+    let long = Duration::from_millis(300);
+    let waits = |task: &TaskDump| {
+        is(Activity::Idle)(task) && task.report().duration().unwrap_or_default() > long
+    };
+    dump_when(runtime.handle(), |dump| dump.tasks().iter().any(waits));
+}
+
 /// Nobody is polled for a dump that nobody waits for any more.
 #[test]
 fn dumps_that_ran_out_of_patience_are_not_made_up_for() {

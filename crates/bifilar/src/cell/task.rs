@@ -4,7 +4,7 @@ use super::{
     header::{Header, Id, TaskKind, TaskRef},
     join::JoinError,
 };
-use crate::context;
+use crate::context::{self, waiting::Noted};
 use std::{any::Any, fmt, panic::Location};
 
 /// What is known of a task. It keeps neither the task running nor its result.
@@ -38,6 +38,11 @@ impl Task {
     /// it isn't between two polls.
     pub(crate) fn claim_if_idle(&self) -> Option<TaskRef> {
         self.header().state.claim_if_idle().then_some(self.task)
+    }
+
+    /// What it waits for, as reports know it.
+    pub(crate) fn waiting(&self) -> &Noted {
+        &self.header().waiting
     }
 
     fn header(&self) -> &Header {

@@ -323,6 +323,13 @@ pub(crate) struct Noted {
     since_ms: AtomicU32,
 }
 
+/// What a task waited for, and since when, at some moment.
+#[derive(Clone, Copy)]
+pub(crate) struct Kept {
+    what: u64,
+    since_ms: u32,
+}
+
 const MOST: u64 = u64::MAX >> 8;
 
 impl Noted {
@@ -347,6 +354,21 @@ impl Noted {
     #[inline]
     fn stamp(&self) {
         self.since_ms.store(with(|context| context.time_ms.get()), Ordering::Relaxed);
+    }
+
+    /// What is kept now, for [`restore`](Noted::restore).
+    pub fn kept(&self) -> Kept {
+        Kept {
+            what: self.what.load(Ordering::Relaxed),
+            since_ms: self.since_ms.load(Ordering::Relaxed),
+        }
+    }
+
+    /// If the same is waited for as before, then since when it was before.
+    pub fn restore(&self, before: Kept) {
+        if self.what.load(Ordering::Relaxed) == before.what {
+            self.since_ms.store(before.since_ms, Ordering::Relaxed);
+        }
     }
 
     /// For how long this has been so, as exactly as the worker knows the time: it looks at the clock

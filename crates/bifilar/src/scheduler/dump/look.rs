@@ -2,15 +2,17 @@
 
 use super::{Answers, Leaf, Trace, has_room};
 use crate::{
-    cell::{Id, Task, TaskRef},
-    context::waiting::{self, Look, Waiting},
+    cell::{Task, TaskRef},
+    context::waiting::{self, Kept, Look, Waiting},
     scheduler::worker::Worker,
 };
 use std::{cell::RefCell, ptr::NonNull, rc::Rc, sync::Arc};
 
 /// Those of one task, seen in one poll.
 pub(in crate::scheduler) struct Leaves {
-    task: Id,
+    task: Task,
+    /// What it waited for before.
+    waited: Kept,
     answers: Arc<Answers>,
     seen: RefCell<Vec<Leaf>>,
 }
@@ -18,7 +20,7 @@ pub(in crate::scheduler) struct Leaves {
 impl Look for Leaves {
     fn see(&self, waiting: Waiting) {
         // Its poll may have been suspended, and another task is running.
-        if waiting::task_number() == self.task.get() {
+        if waiting::task_number() == self.task.id().get() {
             let here = ();
             let trace = has_room(&raw const here).then(|| self.answers.capture());
             self.seen.borrow_mut().push(Leaf { waiting, trace });
@@ -32,7 +34,8 @@ impl Worker {
         let claimed = task.claim_if_idle()?;
         self.stamp_queued(claimed);
         let seen = RefCell::default();
-        let leaves = Rc::new(Leaves { task: task.id(), answers: answers.clone(), seen });
+        let (task, waited) = (task.clone(), task.waiting().kept());
+        let leaves = Rc::new(Leaves { task, waited, answers: answers.clone(), seen });
         let look: NonNull<dyn Look> = NonNull::from(&*leaves);
         // SAFETY: kept until `look_away`, which this worker calls before it ends.
         unsafe { waiting::look(look) };
@@ -44,10 +47,12 @@ impl Worker {
     pub fn look_away(&self) {
         waiting::look_away();
         let Some(leaves) = self.look.take() else { return };
+        // It has waited all the time, unless it waits for something else now.
+        leaves.task.waiting().restore(leaves.waited);
         let seen = leaves.seen.take();
         if !seen.is_empty() {
             let mut state = leaves.answers.state.lock().unwrap();
-            state.traces.insert(leaves.task, Trace::Leaves(seen));
+            state.traces.insert(leaves.task.id(), Trace::Leaves(seen));
         }
     }
 }
