@@ -245,8 +245,11 @@ fn async_tasks_show_what_they_await_and_where() {
         local();
 
         let dump = dump_when(runtime.handle(), |dump| {
-            let idle = |task: &&TaskDump| task.report().activity() == Activity::Idle;
-            dump.tasks().len() == 6 && dump.tasks().iter().filter(idle).count() == 5
+            let count = |is: fn(&&TaskDump) -> bool| dump.tasks().iter().filter(is).count();
+            let idle = count(|task| task.report().activity() == Activity::Idle);
+            // A machine that is busy otherwise may keep the worker from its answer.
+            let seen = count(|task| !task.leaves().is_empty());
+            (dump.tasks().len(), idle, seen) == (6, 5, 4)
         });
         let leaves = |name: &str| {
             let task = dump.tasks().iter().find(|task| task.report().name() == Some(name)).unwrap();
@@ -453,7 +456,7 @@ fn a_local_runtime_that_nobody_drives_is_listed_without_backtraces() {
     assert!(!dump.tasks()[0].backtrace().is_empty(), "{dump}");
 }
 
-/// Ten thousand tasks, most of them in the middle of something, while they run.
+/// Two thousand tasks, most of them in the middle of something, while they run.
 #[test]
 fn dumping_under_full_load_breaks_nothing() {
     let runtime = Builder::new().workers(2).build().unwrap();

@@ -140,6 +140,49 @@ fn who_asks_leaves_turns_for_all_queues() {
     assert!(longest < 100, "{longest} others were looked at between two of its turns");
 }
 
+/// A crowd of tasks in all styles is dumped in less than a second, and none of it is left out.
+#[test]
+fn ten_thousand_tasks_are_dumped_within_a_second() {
+    let count = if cfg!(any(bifilar_sanitizer = "address", bifilar_sanitizer = "thread")) {
+        1_000
+    } else {
+        10_000
+    };
+    for workers in [1, 2] {
+        let runtime = Builder::new().workers(workers).build().unwrap();
+        let _entered = runtime.handle().enter();
+        let (_stop, stopped) = channel::unbounded::<()>();
+        for number in 0..count {
+            let stopped = stopped.clone();
+            match number % 3 {
+                0 => drop(fiber::spawn(move || stopped.recv().wait())),
+                1 => drop(task::spawn(async move { stopped.recv().wait() })),
+                _ => drop(task::spawn(async move {
+                    bifilar::race((sleep(LONG), stopped.recv())).await;
+                })),
+            }
+        }
+        let is_seen = |task: &TaskDump| match task.report().activity() {
+            Activity::Suspended => !task.backtrace().is_empty(),
+            _ => task.leaves().len() == 2,
+        };
+        let is_complete = |dump: &Dump| {
+            // Names are looked up for some only: that takes longer than the dump.
+            dump.tasks().len() == count && dump.tasks().iter().step_by(101).all(is_seen)
+        };
+        let end = Instant::now() + Duration::from_secs(30);
+        loop {
+            let begin = Instant::now();
+            let dump = runtime.handle().dump().wait();
+            let took = begin.elapsed();
+            if is_complete(&dump) && took < Duration::from_secs(1) {
+                break;
+            }
+            assert!(Instant::now() < end, "{workers} workers: it takes {took:?}");
+        }
+    }
+}
+
 /// What a task awaits is told once, also if it is polled again at once.
 #[test]
 fn a_look_lasts_for_one_poll() {
