@@ -29,7 +29,7 @@ const LAYERS: &[&[&str]] = &[
     &["reactor", "time"],
     &["sync", "race"],
     &["context", "cell"],
-    &["record", "entered"],
+    &["record", "console", "entered"],
     &["primitives"],
 ];
 
@@ -46,6 +46,8 @@ const PEERS: &[(&str, &str)] = &[
     // The timers bound the reactor's sleep; a sleep finds the timers in its worker's reactor.
     ("reactor", "time"),
     ("time", "reactor"),
+    // The spans of tasks are not to be moved with the program's own.
+    ("console", "entered"),
     // The context names the current task's cell; a cell sets the context while it is polled.
     ("context", "cell"),
     ("cell", "context"),

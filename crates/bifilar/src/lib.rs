@@ -98,6 +98,7 @@
 
 mod blocking;
 mod cell;
+mod console;
 mod context;
 #[cfg(feature = "tracing-layer")]
 mod entered;

@@ -24,7 +24,10 @@ pub(crate) use local::{Bindings, Bound, bindings};
 pub use local::{BoundFuture, Local};
 pub(crate) use region::{Interruption, RegionUnwind, Regions, shielded, until};
 
-use crate::cell::{Id, TaskRef};
+use crate::{
+    cell::{Id, TaskRef},
+    console::Shown,
+};
 use std::{
     cell::Cell,
     ptr,
@@ -107,6 +110,12 @@ pub(crate) struct Saved {
 }
 
 impl Saved {
+    /// The task that is put away, as tokio-console knows it.
+    pub fn shown(&self) -> Option<&Shown> {
+        // SAFETY: its poll is only suspended, so it is alive.
+        Some(&unsafe { self.task.as_ref()?.as_ref() }.shown)
+    }
+
     /// The number of the task that is put away.
     pub fn task_id(&self) -> Option<Id> {
         // SAFETY: its poll is only suspended, so it is alive.
