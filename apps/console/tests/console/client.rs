@@ -9,14 +9,15 @@
 use console_api::{
     field::{Name, Value},
     instrument::{InstrumentRequest, Update, instrument_client::InstrumentClient},
+    resources::resource::{Kind, kind},
     tasks::{Stats, Task},
 };
 use console_subscriber::{ConsoleLayer, ServerParts};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt::Debug,
     net::Ipv4Addr,
-    sync::{Condvar, Mutex, MutexGuard, OnceLock},
+    sync::{Condvar, Mutex, OnceLock},
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -27,6 +28,8 @@ use tracing_subscriber::{Layer, filter::FilterFn, layer::SubscriberExt, util::Su
 
 /// Far more than anything here takes.
 const LIMIT: Duration = Duration::from_secs(30);
+
+const TIMER: kind::Kind = kind::Kind::Known(kind::Known::Timer as i32);
 
 /// What the client has been told of a task.
 #[derive(Clone, Debug, Default)]
@@ -79,10 +82,37 @@ impl Told {
     }
 }
 
+/// What the client has been told of something that tasks wait for.
+#[derive(Clone, Debug, Default)]
+pub struct Resource {
+    pub concrete_type: String,
+    pub is_timer: bool,
+    pub line: u32,
+    pub is_closed: bool,
+}
+
+/// What the client has been told of a task that waits.
+#[derive(Clone, Debug)]
+pub struct Wait {
+    pub operation: String,
+    pub polls: u64,
+    pub is_closed: bool,
+    pub resource: Resource,
+    resource_id: u64,
+    task: u64,
+}
+
+#[derive(Default)]
+struct State {
+    tasks: HashMap<u64, Told>,
+    resources: HashMap<u64, Resource>,
+    waits: BTreeMap<u64, Wait>,
+}
+
 /// See the module's head.
 #[derive(Default)]
 pub struct Client {
-    tasks: Mutex<HashMap<u64, Told>>,
+    state: Mutex<State>,
     news: Condvar,
 }
 
@@ -122,33 +152,100 @@ impl Client {
         is_it: impl Fn(&Told) -> bool,
         wanted: impl Fn(&Told) -> bool,
     ) -> Told {
+        self.once(|state| {
+            let found: Vec<Told> =
+                state.tasks.values().filter(|task| is_it(task)).cloned().collect();
+            match &found[..] {
+                [task] if wanted(task) => Ok(task.clone()),
+                _ => Err(format!("{whom} is not, or not alone, what it should be: {found:#?}")),
+            }
+        })
+    }
+
+    /// What the task of this name waits or has waited for, once that is as `wanted`. In the order of
+    /// their spans, which is none.
+    ///
+    /// # Panics
+    /// As `named`.
+    #[track_caller]
+    pub fn waits(&self, name: &str, wanted: impl Fn(&[Wait]) -> bool) -> Vec<Wait> {
+        self.once(|state| {
+            let is_it = |task: &Told| task.name.as_deref() == Some(name);
+            let task = state.tasks.iter().find(|(_, task)| is_it(task));
+            let task = task.map(|(id, _)| *id).unwrap_or_default();
+            let waits = state.waits.values().filter(|wait| wait.task == task).map(|wait| {
+                let resource = state.resources[&wait.resource_id].clone();
+                Wait { resource, ..wait.clone() }
+            });
+            let waits: Vec<Wait> = waits.collect();
+            if wanted(&waits) { Ok(waits) } else { Err(format!("{name} waits for {waits:#?}")) }
+        })
+    }
+
+    /// What `look` finds, once it does.
+    #[track_caller]
+    fn once<T>(&self, look: impl Fn(&State) -> Result<T, String>) -> T {
         let end = Instant::now() + LIMIT;
-        let mut tasks = self.tasks.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
         loop {
-            let found: Vec<Told> = tasks.values().filter(|task| is_it(task)).cloned().collect();
-            if let [task] = &found[..]
-                && wanted(task)
-            {
-                return task.clone();
-            }
+            let missing = match look(&state) {
+                Ok(found) => return found,
+                Err(missing) => missing,
+            };
             let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() || found.len() > 1 {
-                drop(tasks); // for the other tests
-                panic!("{whom} is not, or not alone, what it should be: {found:#?}");
+            if left.is_zero() {
+                drop(state); // for the other tests
+                panic!("{missing}");
             }
-            tasks = self.news.wait_timeout(tasks, left).unwrap().0;
+            state = self.news.wait_timeout(state, left).unwrap().0;
         }
     }
 
     fn take(&self, update: Update) {
-        let Some(news) = update.task_update else { return };
+        let mut state = self.state.lock().unwrap();
+        let State { tasks, resources, waits } = &mut *state;
+        let Update { task_update, resource_update, async_op_update, .. } = update;
+
+        let news = task_update.expect("always there");
         assert_eq!(news.dropped_events, 0, "the buffer of console-subscriber was too small");
-        let mut tasks: MutexGuard<'_, _> = self.tasks.lock().unwrap();
         for task in &news.new_tasks {
             tasks.insert(task.id.expect("a task's span").id, Told::of(task));
         }
         for (id, stats) in &news.stats_update {
             tasks.get_mut(id).expect("known before its statistics").update(stats);
+        }
+
+        let news = resource_update.expect("always there");
+        for resource in news.new_resources {
+            let told = Resource {
+                concrete_type: resource.concrete_type,
+                is_timer: resource.kind == Some(Kind { kind: Some(TIMER) }),
+                line: resource.location.and_then(|place| place.line).expect("where it was made"),
+                is_closed: false,
+            };
+            resources.insert(resource.id.expect("a resource's span").id, told);
+        }
+        for (id, stats) in &news.stats_update {
+            resources.get_mut(id).expect("known").is_closed = stats.dropped_at.is_some();
+        }
+
+        let news = async_op_update.expect("always there");
+        for wait in news.new_async_ops {
+            let told = Wait {
+                operation: wait.source,
+                polls: 0,
+                is_closed: false,
+                resource: Resource::default(),
+                resource_id: wait.resource_id.expect("a resource's span").id,
+                task: 0,
+            };
+            waits.insert(wait.id.expect("an operation's span").id, told);
+        }
+        for (id, stats) in &news.stats_update {
+            let wait = waits.get_mut(id).expect("known");
+            wait.is_closed = stats.dropped_at.is_some();
+            wait.polls = stats.poll_stats.expect("statistics of polls").polls;
+            wait.task = stats.task_id.map_or(0, |task| task.id);
         }
         self.news.notify_all();
     }

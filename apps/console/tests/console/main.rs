@@ -6,18 +6,20 @@
 mod client;
 
 use bifilar::{
-    Builder, Wait, fiber, scope,
-    sync::{Notify, channel, oneshot},
+    Builder, Wait as _, fiber, race, scope,
+    sync::{Mutex, Notify, Semaphore, channel, oneshot},
     task, unblock,
 };
-use client::Client;
+use client::{Client, Resource, Wait};
 use std::{
     future::{pending, poll_fn},
     sync::{Arc, mpsc},
     task::{Poll, Waker},
+    time::Duration,
 };
 use tracing::{Span, info_span};
 
+const MS: Duration = Duration::from_millis(1);
 const FILE: &str = "tests/console/main.rs";
 
 /// On one worker, so that the order of things is known.
@@ -293,6 +295,80 @@ fn many_on_all_workers() {
             assert!(!told.is_running && told.wakers == 0, "{told:?}");
         }
     }
+}
+
+/// What tasks and fibers wait for, from when they must.
+#[test]
+fn resources() {
+    let client = Client::get();
+    run(|| {
+        let (lock, lock_line) = (Arc::new(Mutex::new(0)), line!());
+        let held = lock.clone().lock_owned().wait();
+        let ((sender, receiver), channel_line) = (channel::bounded(1), line!());
+        let waits = move || {
+            *lock.lock().wait() += 1;
+            receiver.recv().wait().unwrap();
+            *lock.lock().wait() += 1; // free
+            fiber::sleep(MS);
+            line!() - 1
+        };
+        let fiber = fiber::Builder::new().name("uses").spawn(waits).unwrap();
+        let_all_run();
+        let [wait] = client.waits("uses", |waits| !waits.is_empty()).try_into().unwrap();
+        assert_eq!(
+            (wait.operation.as_str(), wait.polls, wait.is_closed),
+            ("Mutex::lock", 1, false)
+        );
+        let Resource { concrete_type, is_timer, line, is_closed } = wait.resource;
+        assert_eq!((concrete_type.as_str(), line), ("Mutex", lock_line));
+        assert!(!is_timer && !is_closed);
+        drop(held);
+        let_all_run();
+        let mut waits = client.waits("uses", |waits| waits.len() == 2);
+        waits.sort_by_key(|wait| wait.operation.clone());
+        let [lock, receive] = waits.try_into().unwrap();
+        assert_eq!((lock.polls, lock.is_closed, lock.resource.is_closed), (2, true, false));
+        assert_eq!((receive.operation.as_str(), receive.is_closed), ("Receiver::recv", false));
+        assert_eq!(receive.resource.concrete_type, "channel");
+        assert_eq!(receive.resource.line, channel_line);
+        sender.try_send(()).unwrap();
+        let sleep_line = fiber.join().unwrap();
+        drop(sender);
+        let gone = |waits: &[Wait]| waits.iter().all(|wait| wait.resource.is_closed);
+        let mut waits = client.waits("uses", |waits| waits.len() == 3 && gone(waits));
+        assert!(waits.iter().all(|wait| wait.polls == 2 && wait.is_closed), "{waits:#?}");
+        waits.retain(|wait| wait.resource.is_timer);
+        assert_eq!(waits[0].operation, "Sleep::poll");
+        assert_eq!((waits[0].resource.line, waits.len()), (sleep_line, 1));
+    });
+}
+
+/// A future that is dropped waits for nothing any more, and the others of the task still do.
+#[test]
+fn waits_that_are_given_up() {
+    let client = Client::get();
+    run(|| {
+        let (bell, go_on) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
+        let (theirs, permits) = (bell.clone(), go_on.clone());
+        let races = async move {
+            let first = async { permits.acquire().await.unwrap().forget() };
+            race((theirs.notified(), first)).await;
+            theirs.notified().await;
+        };
+        let task = task::Builder::new().name("races").spawn(races).unwrap();
+        let_all_run();
+        let waits = client.waits("races", |waits| waits.len() == 2);
+        assert!(waits.iter().all(|wait| !wait.is_closed), "{waits:#?}");
+        go_on.add_permits(1);
+        let_all_run();
+        // Two for the same bell: the one that lost, and the next one, take each other's place.
+        let waits = client.waits("races", |waits| waits.iter().any(|wait| wait.is_closed));
+        let closed = waits.iter().find(|wait| wait.is_closed).unwrap();
+        assert_eq!((closed.operation.as_str(), closed.polls), ("Semaphore::acquire", 2));
+        task.cancel();
+        assert!(task.join().is_err());
+        client.waits("races", |waits| waits.iter().all(|wait| wait.is_closed));
+    });
 }
 
 /// The program's own spans, and the one of the task around them, where stacks are suspended.

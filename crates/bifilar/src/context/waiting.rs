@@ -11,6 +11,7 @@
 //! What it deliberately does not do: follow pointers into what is waited for. It may be gone.
 
 use super::with;
+use crate::console::{Form, Resource};
 use std::{
     fmt,
     net::SocketAddr,
@@ -105,6 +106,28 @@ impl What {
             What::Cancelled => "cancelled",
             What::Children => "children",
         }
+    }
+}
+
+impl What {
+    /// As the console shows it.
+    fn in_console(self) -> Form {
+        let (kind, concrete_type, operation) = match self {
+            What::Sleep => ("timer", "Sleep", "Sleep::poll"),
+            What::Mutex => ("sync", "Mutex", "Mutex::lock"),
+            What::Read => ("sync", "RwLock", "RwLock::read"),
+            What::Write => ("sync", "RwLock", "RwLock::write"),
+            What::Semaphore => ("sync", "Semaphore", "Semaphore::acquire"),
+            What::Send => ("sync", "channel", "Sender::send"),
+            What::Receive => ("sync", "channel", "Receiver::recv"),
+            What::Oneshot => ("sync", "oneshot", "Receiver::poll"),
+            What::Broadcast => ("sync", "broadcast", "Receiver::recv"),
+            What::Watch => ("sync", "watch", "Receiver::changed"),
+            What::Notify => ("sync", "Notify", "Notify::notified"),
+            What::Barrier => ("sync", "Barrier", "Barrier::wait"),
+            other => ("other", "other", other.word()),
+        };
+        Form { kind, concrete_type, operation }
     }
 }
 
@@ -230,6 +253,23 @@ pub(crate) fn kept<R>(f: impl FnOnce() -> R) -> R {
     result
 }
 
+/// Tells the console that the task which runs here has polled what waits for `resource`; and notes
+/// `what` if it isn't ready.
+#[inline]
+pub(crate) fn noted_of<T>(resource: &Resource, what: What, poll: Poll<T>) -> Poll<T> {
+    tell(resource, what, poll.is_ready());
+    noted(what, poll)
+}
+
+/// Tells the console that the task which runs here has polled what waits for `resource`.
+#[inline]
+pub(crate) fn tell(resource: &Resource, what: What, is_ready: bool) {
+    if let Some(task) = with(|context| context.task.get()) {
+        // SAFETY: the task being polled is alive.
+        unsafe { task.as_ref() }.shown.polled(resource, what.in_console(), is_ready);
+    }
+}
+
 /// Notes `what` if `poll` isn't ready.
 #[inline]
 pub(crate) fn noted<T>(what: What, poll: Poll<T>) -> Poll<T> {
@@ -324,12 +364,13 @@ pub(crate) fn forget() {
 pub(crate) struct Owner {
     made_at: &'static Location<'static>,
     task: AtomicU64,
+    shown: Resource,
 }
 
 impl Owner {
     #[track_caller]
     pub const fn nobody() -> Self {
-        Owner { made_at: Location::caller(), task: AtomicU64::new(0) }
+        Owner { made_at: Location::caller(), task: AtomicU64::new(0), shown: Resource::new() }
     }
 
     #[inline]
@@ -340,6 +381,7 @@ impl Owner {
     /// Notes who holds the lock, if `poll` didn't get it; and who has it now, if it did.
     #[inline]
     pub fn noted<T>(&self, what: What, poll: Poll<T>) -> Poll<T> {
+        tell(&self.shown, what, poll.is_ready());
         match poll {
             Poll::Pending => {
                 let detail = self.task.load(Ordering::Relaxed);
