@@ -48,7 +48,7 @@ fn conversation() -> io::Result<()> {
     let (sender, receiver) = channel::bounded(1);
     task::Builder::new().name("sends").spawn(async move {
         while sender.send("hello").await.is_ok() {
-            sleep(50 * MS).await;
+            sleep(200 * MS).await;
         }
     })?;
     fiber::Builder::new()
@@ -66,7 +66,7 @@ fn queue_for_a_lock() -> io::Result<()> {
             loop {
                 let mut count = lock.lock().wait();
                 *count += 1;
-                fiber::sleep(100 * MS);
+                fiber::sleep(200 * MS);
             }
         })?;
     }
@@ -83,7 +83,7 @@ fn callback() {
 async fn wakes_itself() {
     loop {
         task::yield_now().await;
-        sleep(20 * MS).await;
+        sleep(200 * MS).await;
         for _ in 0..5 {
             task::yield_now().await;
         }
@@ -97,7 +97,7 @@ fn computes() {
         while begin.elapsed() < 10 * MS {
             std::hint::spin_loop();
         }
-        fiber::sleep(90 * MS);
+        fiber::sleep(190 * MS);
     }
 }
 

@@ -3,8 +3,9 @@
 //! ```text
 //!   a task must wait for it, the first time   span "runtime.resource": type, kind, where it was made
 //!   a task begins to wait for it              span "runtime.resource.async_op"
-//!   each poll of the future that waits        both are entered, and the event
-//!                                             "runtime::resource::poll_op" says whether it is ready
+//!   each poll of the future that waits        both are entered; the first time with the event
+//!                                             "runtime::resource::poll_op", by which the console
+//!                                             learns which task it is
 //!   the future is ready, or isn't polled      the operation's span is closed
 //!   any more
 //!   the resource is dropped                   its span is closed
@@ -13,6 +14,9 @@
 //! So what nobody ever waits for isn't told of; and a future needs to keep nothing for it, since a
 //! wait belongs to the *task*: what was waited for and hasn't been polled by the end of the task's
 //! poll has been given up.
+//!
+//! Events are few, since `console-subscriber` 0.5 takes in no more than 128 in each of its rounds (that
+//! is when its own runtime makes it give way), and shows the others later.
 
 use super::{OpenSpan, TaskSpan};
 use std::{
@@ -67,6 +71,7 @@ impl Made {
     fn open(&self, form: Form) -> Option<&ResourceSpan> {
         if self.span.get().is_none() {
             let span = OpenSpan::of(&tracing::trace_span!(
+                target: "bifilar::resource",
                 parent: None,
                 "runtime.resource",
                 concrete_type = form.concrete_type,
@@ -101,28 +106,36 @@ pub(super) struct Wait {
 }
 
 impl Wait {
+    /// A task has polled for the first time, and must wait.
     fn begin(resource: &ResourceSpan, operation: &'static str) -> Option<Self> {
         let resource = resource.0.clone();
         resource.enter();
-        let span = tracing::trace_span!(
+        let span = OpenSpan::of(&tracing::trace_span!(
+            target: "bifilar::resource",
             parent: None,
             "runtime.resource.async_op",
             source = operation,
-        );
+        ));
         resource.exit();
-        Some(Wait { span: OpenSpan::of(&span)?, resource, operation, polled: true })
+        let wait = Wait { span: span?, resource, operation, polled: true };
+        wait.within(|| {
+            tracing::trace!(
+                target: "runtime::resource::poll_op",
+                op_name = operation,
+                is_ready = false,
+            );
+        });
+        Some(wait)
     }
 
     fn is(&self, resource: &ResourceSpan, operation: &str) -> bool {
         Arc::ptr_eq(&self.resource, &resource.0) && self.operation == operation
     }
 
-    fn tell(&mut self, is_ready: bool) {
-        self.polled = true;
+    fn within(&self, f: impl FnOnce()) {
         self.resource.enter();
         self.span.enter();
-        let operation = self.operation;
-        tracing::trace!(target: "runtime::resource::poll_op", op_name = operation, is_ready);
+        f();
         self.span.exit();
         self.resource.exit();
     }
@@ -146,18 +159,14 @@ impl TaskSpan {
         let mut waits = mem::take(&mut *self.waits());
         match waits.iter().position(|wait| wait.is(resource, form.operation)) {
             Some(place) => {
-                waits[place].tell(is_ready);
+                waits[place].polled = true;
+                waits[place].within(|| ());
                 if is_ready {
                     waits.remove(place);
                 }
             }
             None if is_ready => {}
-            None => {
-                waits.extend(Wait::begin(resource, form.operation).map(|mut wait| {
-                    wait.tell(false);
-                    wait
-                }));
-            }
+            None => waits.extend(Wait::begin(resource, form.operation)),
         }
         self.waits().append(&mut waits);
     }
