@@ -1,6 +1,8 @@
 //! What a runtime says of itself: the numbers are those of what happened, and the text is what Prometheus
 //! reads.
 
+mod listener;
+
 use bifilar::{
     Builder, Handle, Runtime, Wait, fiber,
     metrics::Metrics,
@@ -16,6 +18,20 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use tracing::Level;
+
+/// How stacks are guarded depends on the kernel, which is asked once: whoever operates the program sees the
+/// answer before anything overflows.
+#[test]
+fn the_kind_of_guards_is_told_and_counted() {
+    listener::listen();
+    let guards = Builder::new().workers(1).stack_size(1 << 20).run(|| metrics().stacks.guards);
+    let told = listener::told("bifilar", Level::DEBUG);
+    let start = told.iter().find(|fields| {
+        fields["message"] == "a runtime starts" && fields["stack_size"] == (1 << 20).to_string()
+    });
+    assert_eq!(start.expect("an event")["guards"], format!("{guards:?}"), "{told:?}");
+}
 
 fn metrics() -> Metrics {
     Handle::current().metrics()

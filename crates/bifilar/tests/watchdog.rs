@@ -1,70 +1,25 @@
 //! A worker that is held up is told of: once each time, with who did it, and where. Others are not.
 
+mod listener;
+
 use bifilar::{Builder, Handle, fiber, task};
 use bifilar_coroutine::Generator;
+use listener::Fields;
 use std::{
-    collections::HashMap,
     ffi::c_int,
-    fmt::Debug,
     mem::zeroed,
     panic::Location,
     ptr::null_mut,
     sync::{
-        Mutex, Once,
+        Once,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     thread,
     time::{Duration, Instant},
 };
-use tracing::{
-    Event, Level, Metadata, Subscriber,
-    field::{Field, Visit},
-    span,
-};
+use tracing::Level;
 
 const MS: Duration = Duration::from_millis(1);
-
-type Fields = HashMap<&'static str, String>;
-
-/// The events of the watchdog, for all tests of this process.
-static TOLD: Mutex<Vec<Fields>> = Mutex::new(Vec::new());
-
-struct Listener;
-
-impl Subscriber for Listener {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "bifilar::watchdog"
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        struct Reader(Fields);
-        impl Visit for Reader {
-            fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-                self.0.insert(field.name(), format!("{value:?}"));
-            }
-
-            fn record_str(&mut self, field: &Field, value: &str) {
-                self.0.insert(field.name(), value.to_string());
-            }
-        }
-        assert_eq!(*event.metadata().level(), Level::WARN);
-        let mut reader = Reader(Fields::new());
-        event.record(&mut reader);
-        TOLD.lock().unwrap().push(reader.0);
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
-}
 
 /// How often a handler that was there before the watchdog's was called.
 static URGENT: AtomicUsize = AtomicUsize::new(0);
@@ -77,7 +32,7 @@ extern "C" fn on_urgent(_: c_int) {
 fn builder(name: &str) -> Builder {
     static PREPARED: Once = Once::new();
     PREPARED.call_once(|| {
-        tracing::subscriber::set_global_default(Listener).unwrap();
+        listener::listen();
         // SAFETY: a zeroed action is one without flags; the handler only counts.
         unsafe {
             let mut action: libc::sigaction = zeroed();
@@ -90,7 +45,9 @@ fn builder(name: &str) -> Builder {
 
 /// What was told of the runtime of this name, which has ended.
 fn told(name: &str) -> Vec<Fields> {
-    TOLD.lock().unwrap().iter().filter(|fields| fields["runtime"] == name).cloned().collect()
+    let mut told = listener::told("bifilar::watchdog", Level::WARN);
+    told.retain(|fields| fields["runtime"] == name);
+    told
 }
 
 #[inline(never)]
@@ -181,13 +138,21 @@ fn spawn_named(
 
 #[test]
 fn the_limit_is_20_ms_unless_told_otherwise() {
-    builder("default").workers(1).block_on(async { compute(300 * MS) });
-    let told = told("default");
-    assert_eq!(told.len(), 1, "{told:?}");
-    let time: u64 = told[0]["stalled_ms"].parse().unwrap();
-    assert!((20..300).contains(&time), "after {time} ms");
-    assert_eq!(told[0]["name"], "main");
-    assert!(told[0]["message"].starts_with("task "), "{told:?}");
+    for attempt in 0.. {
+        let runtime = format!("default, {attempt}");
+        builder(&runtime).workers(1).block_on(async { compute(300 * MS) });
+        let told = told(&runtime);
+        let Some(of_main) = told.iter().find(|fields| fields.contains_key("name")) else {
+            // A busy machine kept the worker's thread from running, between two tasks, for as long.
+            assert!(attempt < 10, "{told:?}");
+            continue;
+        };
+        let time: u64 = of_main["stalled_ms"].parse().unwrap();
+        assert!((20..300).contains(&time), "after {time} ms");
+        assert_eq!(of_main["name"], "main");
+        assert!(of_main["message"].starts_with("task "), "{told:?}");
+        return;
+    }
 }
 
 #[test]

@@ -128,7 +128,7 @@ impl Shown {
     pub fn lend(&self, waker: Waker) -> Lent {
         match self.span() {
             Some(task) => task.lend(waker),
-            None => Lent::Plain(waker),
+            None => Lent::plain(waker),
         }
     }
 

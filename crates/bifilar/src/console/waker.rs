@@ -15,25 +15,57 @@ impl TaskSpan {
         // SAFETY: the vtable keeps `RawWaker`'s contract: what it points to is counted, and may be
         // used on any thread.
         let waker = unsafe { Waker::new(Arc::as_ptr(&counted).cast(), &COUNTED) };
-        Lent::Counted { waker: ManuallyDrop::new(waker), _keeps: counted }
+        Lent::counted(waker, counted)
     }
 }
 
 /// A waker for the length of a wait. That it ends is not told to the console, for which it is what a
 /// task's poll is given: only clones count.
-pub(crate) enum Lent {
-    Plain(Waker),
-    Counted { waker: ManuallyDrop<Waker>, _keeps: Arc<Counted> },
+pub(crate) struct Lent {
+    waker: ManuallyDrop<Waker>,
+    /// What `waker` points to. It has no reference of its own.
+    #[cfg(feature = "console")]
+    keeps: Option<Arc<Counted>>,
+}
+
+impl Lent {
+    #[inline]
+    pub fn plain(waker: Waker) -> Self {
+        Lent {
+            waker: ManuallyDrop::new(waker),
+            #[cfg(feature = "console")]
+            keeps: None,
+        }
+    }
+
+    #[cfg_attr(not(feature = "console"), expect(unused_variables))]
+    fn counted(waker: Waker, keeps: Arc<Counted>) -> Self {
+        Lent {
+            waker: ManuallyDrop::new(waker),
+            #[cfg(feature = "console")]
+            keeps: Some(keeps),
+        }
+    }
+}
+
+impl Drop for Lent {
+    #[inline]
+    fn drop(&mut self) {
+        #[cfg(feature = "console")]
+        if self.keeps.is_some() {
+            return;
+        }
+        // SAFETY: it is used no more.
+        unsafe { ManuallyDrop::drop(&mut self.waker) }
+    }
 }
 
 impl Deref for Lent {
     type Target = Waker;
 
+    #[inline]
     fn deref(&self) -> &Waker {
-        match self {
-            Lent::Plain(waker) => waker,
-            Lent::Counted { waker, .. } => waker,
-        }
+        &self.waker
     }
 }
 

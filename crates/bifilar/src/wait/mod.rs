@@ -106,7 +106,7 @@ fn lent_waker(stack: &'static dyn Suspend) -> Lent {
     match context::with(|context| context.task.get()) {
         // SAFETY: the task being polled is alive.
         Some(task) => unsafe { task.as_ref() }.shown.lend(stack.waker()),
-        None => Lent::Plain(stack.waker()),
+        None => Lent::plain(stack.waker()),
     }
 }
 
