@@ -17,7 +17,7 @@ use std::{
     net::SocketAddr,
     os::fd::{BorrowedFd, RawFd},
     panic::Location,
-    ptr,
+    ptr::{self, NonNull},
     sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
     task::Poll,
     time::{Duration, Instant},
@@ -129,6 +129,15 @@ impl Waiting {
         !matches!(self.what, Unknown | Sleep | Readable | Writable)
     }
 
+    /// What was noted as it is told: for a lock, with the task that holds it now.
+    fn told(mut self) -> Self {
+        if self.is_lock() {
+            // SAFETY: kinds of locks are noted by `Owner::noted` alone, with a holder.
+            self.detail = unsafe { owner::holder(self.detail) };
+        }
+        self
+    }
+
     /// Whether it is a lock that somebody may hold.
     fn is_lock(&self) -> bool {
         matches!(self.what, What::Mutex | What::Read | What::Write)
@@ -220,6 +229,40 @@ fn sleep(until: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 /// For a leaf: what it will wait for, once it says `Pending`.
 #[inline]
 pub(crate) fn note(waiting: Waiting) {
+    restore(waiting);
+    if with(|context| context.look.get().is_some()) {
+        seen(waiting);
+    }
+}
+
+/// Sees the leaves of a poll, as each of them notes what it waits for: see [`look`].
+pub(crate) trait Look {
+    fn see(&self, waiting: Waiting);
+}
+
+/// Until [`look_away`], `look` sees what leaves on this thread note.
+///
+/// # Safety
+/// `look` lives until then.
+pub(crate) unsafe fn look(look: NonNull<dyn Look>) {
+    with(|context| context.look.set(Some(look)));
+}
+
+pub(crate) fn look_away() {
+    with(|context| context.look.set(None));
+}
+
+#[cold]
+fn seen(waiting: Waiting) {
+    if let Some(look) = with(|context| context.look.get()) {
+        // SAFETY: who called `look` promised that it lives.
+        unsafe { look.as_ref() }.see(waiting.told());
+    }
+}
+
+/// Notes again what was noted before.
+#[inline]
+pub(crate) fn restore(waiting: Waiting) {
     with(|context| context.waiting.set(waiting));
 }
 
@@ -232,8 +275,10 @@ pub(crate) fn noted_last() -> Waiting {
 #[inline]
 pub(crate) fn kept<R>(f: impl FnOnce() -> R) -> R {
     let noted = noted_last();
+    let look = with(|context| context.look.take());
     let result = f();
-    note(noted);
+    with(|context| context.look.set(look));
+    restore(noted);
     result
 }
 
@@ -308,12 +353,7 @@ impl Noted {
         let what = KINDS[(word & 0xFF) as usize]?;
         // SAFETY: only what `keep` took from a `&'static` stands here.
         let place = unsafe { self.place.load(Ordering::Relaxed).as_ref() };
-        let mut waiting = Waiting { what, detail: word >> 8, place };
-        if waiting.is_lock() {
-            // SAFETY: kinds of locks are noted by `Owner::noted` alone, with a holder.
-            waiting.detail = unsafe { owner::holder(waiting.detail) };
-        }
-        Some(waiting)
+        Some(Waiting { what, detail: word >> 8, place }.told())
     }
 }
 
@@ -330,5 +370,5 @@ pub(crate) fn set_time() {
 /// Before a poll: nothing is known to be waited for.
 #[inline]
 pub(crate) fn forget() {
-    note(Waiting::UNKNOWN);
+    restore(Waiting::UNKNOWN);
 }
