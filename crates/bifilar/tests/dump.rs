@@ -256,8 +256,9 @@ fn async_tasks_show_what_they_await_and_where() {
                     let calls = leaf.backtrace().into_iter().map(|call| call.function);
                     // Of the test's own functions.
                     let own = calls.filter_map(|name| {
-                        let path = name.split("dump::").nth(1)?.to_string();
-                        Some(path.split("::{{").next()?.to_string())
+                        let path = name.strip_prefix("dump::")?;
+                        // `{{closure}}`, or `{closure#0}` by the newer mangling.
+                        Some(path.split("::{").next()?.to_string())
                     });
                     let what = leaf.waits_for().split([',', '3']).next().unwrap().to_string();
                     (what, own.collect::<Vec<_>>().join(" < "))
