@@ -8,6 +8,11 @@
 //! Reports read it while tasks run. A holder that was returned since tells of another lock, and one that
 //! is assigned just while the lock is taken may tell the previous task until it is taken again: reports
 //! are no more exact than that, and everything in them is plain data.
+//!
+//! Numbers are told without any order; that a holder has been *made* when somebody looks at it is another
+//! matter. Who comes to it by its lock acquires what `assign` releases. Who has it from a note takes the
+//! lock of [`UNUSED`] first: the note was written after `assign` had left that lock, so whoever has read
+//! it takes the lock later. Notes, which every wait writes, stay as cheap as they are.
 
 use super::waiting::{Waiting, What, note, task_number, tell};
 use crate::console::Resource;
@@ -16,7 +21,10 @@ use std::{
     ptr,
     sync::{
         Mutex,
-        atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicPtr, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     task::Poll,
 };
@@ -88,8 +96,11 @@ impl Owner {
 
     #[inline]
     fn holder(&self) -> Option<&'static Holder> {
-        // SAFETY: null, or one that was assigned below; they live for ever.
-        unsafe { self.holder.load(Relaxed).as_ref() }
+        if self.holder.load(Relaxed).is_null() {
+            return None;
+        }
+        // SAFETY: one that was assigned below (Acquire: partner of the Release there); they live for ever.
+        unsafe { self.holder.load(Acquire).as_ref() }
     }
 
     fn holder_for_waiters(&self) -> &'static Holder {
@@ -106,7 +117,7 @@ impl Owner {
         // Under the lock, so that two who wait at the same time assign only one.
         self.holder().unwrap_or_else(|| {
             let holder = unused.pop().expect("made above");
-            self.holder.store(ptr::from_ref(holder).cast_mut(), Relaxed);
+            self.holder.store(ptr::from_ref(holder).cast_mut(), Release);
             holder.store(self.task.load(Relaxed), Relaxed);
             holder
         })
@@ -127,6 +138,8 @@ impl Drop for Owner {
 /// # Safety
 /// `noted` is the detail that [`Owner::noted`] gave.
 pub(super) unsafe fn holder(noted: u64) -> u64 {
+    // It has been made before: see the module's head.
+    drop(UNUSED.lock().unwrap());
     let holder: *const Holder = ptr::with_exposed_provenance(noted as usize);
     // SAFETY: as promised, a holder; they live for ever.
     unsafe { holder.as_ref() }.map_or(0, |holder| holder.load(Relaxed))
