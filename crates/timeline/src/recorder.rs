@@ -17,7 +17,7 @@ use crate::ring::{Copied, Cursor, Ring};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -27,9 +27,11 @@ const MAX_NAMES: usize = 1 << 16;
 /// Threads that are finished and whose records are kept all the same; the oldest go first.
 const MAX_FINISHED: usize = 64;
 
+/// How often recording was switched on or off: while it is on, an odd number.
+///
 /// Relaxed throughout: nothing else is published by it, and a record more or less at the moment
 /// of switching doesn't matter.
-static ENABLED: AtomicBool = AtomicBool::new(false);
+static SWITCHES: AtomicU32 = AtomicU32::new(0);
 
 /// Whether recording is switched on, in this process; at first it is not.
 ///
@@ -42,7 +44,7 @@ static ENABLED: AtomicBool = AtomicBool::new(false);
 /// ```
 #[inline]
 pub fn enabled() -> bool {
-    ENABLED.load(Ordering::Relaxed)
+    switches() & 1 == 1
 }
 
 /// Switches recording on or off for all recorders of this process.
@@ -53,7 +55,29 @@ pub fn enabled() -> bool {
 /// bifilar_timeline::set_enabled(true);
 /// ```
 pub fn set_enabled(enabled: bool) {
-    ENABLED.store(enabled, Ordering::Relaxed);
+    let switched = |switches: u32| {
+        let is_on = switches & 1 == 1;
+        (is_on != enabled).then(|| switches.wrapping_add(1))
+    };
+    // An error: it was so already.
+    let _ = SWITCHES.fetch_update(Ordering::Relaxed, Ordering::Relaxed, switched);
+}
+
+/// How often recording was switched on or off in this process, from [`set_enabled`]: for who keeps
+/// something from one event to the next, and must know whether there may have been others between.
+///
+/// ```
+/// use bifilar_timeline::{set_enabled, switches};
+/// set_enabled(true);
+/// let before = switches();
+/// set_enabled(true);
+/// assert_eq!(switches(), before);
+/// set_enabled(false);
+/// assert_ne!(switches(), before);
+/// ```
+#[inline]
+pub fn switches() -> u32 {
+    SWITCHES.load(Ordering::Relaxed)
 }
 
 /// Keeps the newest records of every thread that asked for a [`ThreadRecorder`].

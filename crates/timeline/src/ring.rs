@@ -32,6 +32,9 @@
 use crate::packed::WORDS;
 use crate::primitives::{AtomicU64, Ordering, fence};
 
+/// On cache lines of its own (two, since processors fetch them in pairs): `written` changes with each
+/// record, and the rings of other threads may be allocated beside it.
+#[repr(align(128))]
 pub(crate) struct Ring {
     slots: Box<[[AtomicU64; WORDS]]>,
     /// How many records have been written since the beginning.
