@@ -6,6 +6,7 @@
 use std::{
     error::Error,
     io::{BufRead, BufReader, IsTerminal, Write},
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -155,15 +156,17 @@ fn random(state: &mut u64) -> u64 {
 fn measure((scenario, contestant): Cell, milliseconds: u64) -> Result<Value, Box<dyn Error>> {
     let time = milliseconds.to_string();
     let Work::Echo(connections) = scenario.work else {
-        let child = start(&["cell", contestant.name, scenario.name, &time])?;
+        let child =
+            start(&std::env::current_exe()?, &["cell", contestant.name, scenario.name, &time])?;
         return Ok(serde_json::from_str(&output(child)?)?);
     };
-    let (mut server, address) = start_server(contestant.name)?;
+    let program = std::env::current_exe()?;
+    let (mut server, address) = start_server(&program, contestant.name)?;
     let figures = (|| -> Result<Value, Box<dyn Error>> {
         let server = server.id().to_string();
         let time = (milliseconds * 3).to_string();
         let arguments = ["load", &address, &server, &connections.to_string(), &time];
-        Ok(serde_json::from_str(&output(start(&arguments)?)?)?)
+        Ok(serde_json::from_str(&output(start(&program, &arguments)?)?)?)
     })();
     server.kill()?;
     server.wait()?;
@@ -171,16 +174,15 @@ fn measure((scenario, contestant): Cell, milliseconds: u64) -> Result<Value, Box
 }
 
 /// Starts an echo server, to be ended by the caller; with its address.
-pub fn start_server(contestant: &str) -> Result<(Child, String), Box<dyn Error>> {
-    let mut server = start(&["serve", contestant])?;
+pub fn start_server(program: &Path, contestant: &str) -> Result<(Child, String), Box<dyn Error>> {
+    let mut server = start(program, &["serve", contestant])?;
     let mut address = String::new();
     BufReader::new(server.stdout.take().ok_or("no output")?).read_line(&mut address)?;
     Ok((server, address.trim().to_owned()))
 }
 
-fn start(arguments: &[&str]) -> std::io::Result<Child> {
+fn start(program: &Path, arguments: &[&str]) -> std::io::Result<Child> {
     std::io::stdout().flush()?;
-    let program = std::env::current_exe()?;
     Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()
 }
 

@@ -16,7 +16,7 @@ use std::{
     fs,
     io::Read,
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::Child,
     time::{Duration, Instant},
 };
@@ -43,6 +43,10 @@ pub struct Options {
     /// Length of a round in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 100)]
     round: u64,
+
+    /// The program that is the second server: another build of this one
+    #[arg(long, value_name = "PROGRAM")]
+    second_program: Option<PathBuf>,
 }
 
 struct Server {
@@ -63,8 +67,10 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     println!("machine: {machine}");
     let mut servers: Vec<Server> = Vec::new();
     let measured = (|| {
-        for name in &options.contestants {
-            let (process, address) = driver::start_server(name)?;
+        let this = std::env::current_exe()?;
+        let second = options.second_program.as_deref().unwrap_or(&this);
+        for (program, name) in [&this, second].into_iter().zip(&options.contestants) {
+            let (process, address) = driver::start_server(program, name)?;
             let address: SocketAddr = address.parse()?;
             servers.push(Server { load: Load::connect(address, options.connections)?, process });
         }
@@ -162,7 +168,7 @@ fn write(
     options: &Options,
     machine: &Value,
     measured: &[[Round; 2]],
-) -> Result<std::path::PathBuf, Box<dyn Error>> {
+) -> Result<PathBuf, Box<dyn Error>> {
     let command: Vec<String> = std::env::args().skip(1).collect();
     let pairs: Vec<Value> = measured
         .iter()

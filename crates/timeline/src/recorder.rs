@@ -17,7 +17,7 @@ use crate::ring::{Copied, Cursor, Ring};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -27,10 +27,11 @@ const MAX_NAMES: usize = 1 << 16;
 /// Threads that are finished and whose records are kept all the same; the oldest go first.
 const MAX_FINISHED: usize = 64;
 
-/// How often recording was switched on or off: while it is on, an odd number.
-///
-/// Relaxed throughout: nothing else is published by it, and a record more or less at the moment
-/// of switching doesn't matter.
+/// Relaxed throughout, as the next one: nothing else is published by it, and a record more or less at the
+/// moment of switching doesn't matter.
+static ENABLED: AtomicBool = AtomicBool::new(false);
+
+/// How often `ENABLED` has changed.
 static SWITCHES: AtomicU32 = AtomicU32::new(0);
 
 /// Whether recording is switched on, in this process; at first it is not.
@@ -44,7 +45,7 @@ static SWITCHES: AtomicU32 = AtomicU32::new(0);
 /// ```
 #[inline]
 pub fn enabled() -> bool {
-    switches() & 1 == 1
+    ENABLED.load(Ordering::Relaxed)
 }
 
 /// Switches recording on or off for all recorders of this process.
@@ -55,12 +56,9 @@ pub fn enabled() -> bool {
 /// bifilar_timeline::set_enabled(true);
 /// ```
 pub fn set_enabled(enabled: bool) {
-    let switched = |switches: u32| {
-        let is_on = switches & 1 == 1;
-        (is_on != enabled).then(|| switches.wrapping_add(1))
-    };
-    // An error: it was so already.
-    let _ = SWITCHES.fetch_update(Ordering::Relaxed, Ordering::Relaxed, switched);
+    if ENABLED.swap(enabled, Ordering::Relaxed) != enabled {
+        SWITCHES.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// How often recording was switched on or off in this process, from [`set_enabled`]: for who keeps
@@ -242,6 +240,7 @@ impl Recorder {
     /// let recorder = Recorder::with_clock(16, || 42);
     /// assert_eq!(recorder.now_ns(), 42);
     /// ```
+    #[inline]
     pub fn now_ns(&self) -> u64 {
         self.shared.clock.now_ns()
     }
@@ -330,13 +329,15 @@ impl ThreadRecorder {
     /// thread.record_at(now, Event::Wake { from: 3, to: 5 });
     /// # assert_eq!(recorder.snapshot().threads[0].events.len(), 2);
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn record_at(&self, time_ns: u64, event: Event) {
         if enabled() {
             self.push(time_ns, event);
         }
     }
 
+    /// Inlined wherever the kind of the event is known, so that nobody has to look which it is.
+    #[inline(always)]
     fn push(&self, time_ns: u64, event: Event) {
         let mut cursor = self.cursor.get();
         self.ring.push(&mut cursor, pack(Record { time_ns, event }));

@@ -69,7 +69,7 @@ impl Ring {
     /// Writes a record over the oldest one. For the owner alone, which passes its cursor from call
     /// to call. (Loading `written` here instead would hide `copy`'s loads from loom, which looks
     /// back one access only.)
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&self, cursor: &mut Cursor, words: [u64; WORDS]) {
         fence(Ordering::Release); // partner: the fence in `copy`
         for (place, word) in self.slots[cursor.slot].iter().zip(words) {

@@ -130,8 +130,8 @@ impl Log {
         self.source.now_ns()
     }
 
-    /// For what happens now.
-    #[inline]
+    /// For what happens now. Inlined into each hook, where the kind of the event is known.
+    #[inline(always)]
     pub(super) fn record(&self, event: Event) {
         if self.switches.get() != timeline::switches() {
             self.forget();
@@ -163,7 +163,7 @@ impl Log {
     }
 
     /// For a call that began at `begin_ns` and returns now; `make` is told how long it took.
-    #[inline]
+    #[inline(always)]
     pub(super) fn record_call(&self, begin_ns: u64, make: impl FnOnce(u32) -> Event) {
         let end_ns = self.now_ns();
         let took_ns = u32::try_from(end_ns.saturating_sub(begin_ns)).unwrap_or(u32::MAX);
@@ -194,7 +194,7 @@ impl Log {
     }
 
     /// The number of a word of ours.
-    #[inline]
+    #[inline(always)]
     pub fn word(&self, word: &'static str) -> Name {
         self.names.at(word.as_ptr().addr(), || self.source.recorder.name(word))
     }
@@ -232,13 +232,24 @@ impl Default for Names {
 }
 
 impl Names {
-    #[inline]
+    #[inline(always)]
     fn at(&self, address: usize, make: impl FnOnce() -> Name) -> Name {
         let recent = &self.recent[(spread(address) >> (u64::BITS - RECENT_BITS)) as usize];
         let (known, name) = recent.get();
         if known == address {
             return name;
         }
+        self.look_up(address, recent, make)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look_up(
+        &self,
+        address: usize,
+        recent: &Cell<(usize, Name)>,
+        make: impl FnOnce() -> Name,
+    ) -> Name {
         let name = *self.all.borrow_mut().entry(address).or_insert_with(make);
         recent.set((address, name));
         name

@@ -44,7 +44,7 @@ pub(super) struct Running {
 
 impl Running {
     /// The thread has recorded `event`.
-    #[inline]
+    #[inline(always)]
     pub fn see(&self, source: &Source, time_ns: u64, event: Event) {
         match event {
             Event::PollBegin { task, .. } | Event::StackResume { task, .. } => {
@@ -70,7 +70,6 @@ impl Running {
         self.began_ns.store(0, Ordering::Relaxed);
     }
 
-    #[inline]
     fn measure(&self, source: &Source, began_ns: u64, task: TaskId, now_ns: u64, ended: bool) {
         let took_ns = now_ns.saturating_sub(began_ns);
         if began_ns > 0
@@ -111,7 +110,10 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     #[derive(Default)]
-    struct Told(Mutex<Vec<(TaskId, u64, bool)>>);
+    struct Told(Mutex<Vec<SlowPoll>>);
+
+    /// Which task, for how long, and whether it has ended.
+    type SlowPoll = (TaskId, u64, bool);
 
     impl Watch for Told {
         fn slow_ns(&self) -> Option<u64> {
@@ -140,7 +142,7 @@ mod tests {
         let told = Arc::new(Told::default());
         let source = Source::new(Recorder::new(1), Some(clock), Some(told.clone()));
         let log = Log::new(&source, "worker 0");
-        let steps: [(u64, Option<Event>, &[(TaskId, u64, bool)]); 15] = [
+        let steps: Vec<(u64, Option<Event>, &[SlowPoll])> = vec![
             (10, begins(1), &[]),
             (109, suspends(1), &[]),
             (1_000, None, &[]),
