@@ -69,6 +69,12 @@ pub const STEPS: &[Step] = &[
         run: sanitizers::thread,
     },
     Step {
+        name: "speedscope",
+        about: "trace events are read by speedscope (needs npm, which fetches it, and Chromium)",
+        in_check: false,
+        run: speedscope,
+    },
+    Step {
         name: "bench",
         about: "the benchmarks are formatted and compile without warning (runs none)",
         in_check: false,
@@ -181,6 +187,23 @@ fn loom() -> Result<(), String> {
             .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
             .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
             .env("RUSTFLAGS", with_flag("RUSTFLAGS", "--cfg loom")),
+    )
+}
+
+/// A program that isn't ours reads what we write. The version is fixed, so that a failure is ours.
+fn speedscope() -> Result<(), String> {
+    const PACKAGE: &str = "speedscope@1.25.0";
+    let tools = target_directory()?.join("tools");
+    let page = tools.join("node_modules/speedscope/dist/release");
+    if !page.join("index.html").is_file() {
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]);
+        call(npm.arg(&tools).arg(PACKAGE))?;
+    }
+    call(
+        cargo("test")
+            .args(["--package", "bifilar-timeline", "--test", "browser", "--", "--ignored"])
+            .env("BIFILAR_SPEEDSCOPE", page),
     )
 }
 

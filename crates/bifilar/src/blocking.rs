@@ -238,7 +238,7 @@ impl Pool {
 
 impl BlockingPool for Owner {
     fn report(&self, reports: &mut Vec<TaskReport>) {
-        self.0.calls.report(reports);
+        self.0.calls.report(|report, _| reports.push(report));
     }
 
     fn threads(&self) -> usize {

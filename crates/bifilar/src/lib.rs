@@ -127,8 +127,8 @@ pub use blocking::unblock;
 pub use cell::{Activity, Id, JoinError, JoinHandle, TaskKind, TaskReport};
 pub use race::race;
 pub use runtime::{
-    Builder, Dump, EnterGuard, Frame, Handle, LocalRuntime, Runtime, ShutdownReport, TaskDump,
-    block_on, dump, run,
+    Builder, Dump, EnterGuard, Frame, Handle, LeafDump, LocalRuntime, Runtime, ShutdownReport,
+    TaskDump, block_on, dump, run,
 };
 pub use scope::{Scope, ScopedJoinHandle, TryScope, scope, try_scope};
 pub use wait::{Wait, WaitIter, WaitIterator, shield, until};

@@ -161,7 +161,7 @@ macro_rules! races {
                 }
                 // Reports have room for one: the first as written is likely what it is all about.
                 if let Some(what) = what_the_first_says {
-                    waiting::note(what);
+                    waiting::restore(what);
                 }
                 Poll::Pending
             }

@@ -4,13 +4,7 @@
 #[path = "../../coroutine/tests/child/mod.rs"]
 mod child;
 
-use std::{
-    backtrace::Backtrace,
-    env,
-    io::Write,
-    process::{Command, exit},
-    time::Duration,
-};
+use std::{backtrace::Backtrace, process::exit, time::Duration};
 
 use bifilar::{Builder, Wait, fiber, task, time::sleep};
 use child::Side;
@@ -108,7 +102,6 @@ fn stop_here() {
 
 #[test]
 fn gdb_ends_at_the_loop() {
-    const TEST: &str = "gdb_ends_at_the_loop";
     if let Side::Child(_) = child::side() {
         let stops = || {
             fiber::sleep(MS);
@@ -116,23 +109,8 @@ fn gdb_ends_at_the_loop() {
         };
         return Builder::new().workers(1).run(|| fiber::spawn(stops).join().unwrap());
     }
-    if !Command::new("gdb").arg("--version").output().is_ok_and(|gdb| gdb.status.success()) {
-        // Past the test harness, which would swallow it.
-        let _ = writeln!(std::io::stderr(), "SKIPPED {TEST}: there is no gdb");
-        return;
-    }
-    let output = Command::new("gdb")
-        .args(["-nx", "-batch", "-ex", "set debuginfod enabled off", "-ex", "run", "-ex", "bt"])
-        .arg("--args")
-        .arg(env::current_exe().unwrap())
-        .args([TEST, "--exact", "--nocapture", "--test-threads=1"])
-        .env(child::VARIABLE, "stop")
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    let all = format!("{text}\n{}", String::from_utf8_lossy(&output.stderr));
-    let frames: Vec<&str> = text.lines().filter(|line| line.starts_with('#')).collect();
-    assert_from_here_to_the_loop(&all, &frames, "stop_here");
+    let Some(stopped) = child::stopped_in_gdb("gdb_ends_at_the_loop") else { return };
+    assert_from_here_to_the_loop(&stopped.said, &stopped.frames(), "stop_here");
     // What it says when frames repeat, or lead nowhere.
-    assert!(!all.contains("Backtrace stopped"), "{all}");
+    assert!(!stopped.said.contains("Backtrace stopped"), "{}", stopped.said);
 }

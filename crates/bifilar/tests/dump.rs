@@ -1,17 +1,22 @@
 //! Dumps: what is listed, with which backtraces, and that nobody is disturbed.
 
 use bifilar::{
-    Activity, Builder, Dump, Handle, Runtime, TaskKind, Wait, fiber, net,
-    sync::{Barrier, Mutex, channel, oneshot},
+    Activity, Builder, Dump, Handle, Runtime, TaskDump, TaskKind, Wait, fiber, net,
+    sync::{Barrier, Mutex, RwLock, channel, oneshot},
     task,
     time::sleep,
     unblock,
 };
+use futures_util::future::join3;
 use std::{
+    future::{Future, pending, poll_fn},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    task::Poll,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -27,7 +32,7 @@ fn dump_when(handle: &Handle, settled: impl Fn(&Dump) -> bool) -> Dump {
             return dump;
         }
         assert!(Instant::now() < end, "this never settles:\n{dump}");
-        std::thread::yield_now();
+        thread::yield_now();
     }
 }
 
@@ -133,6 +138,218 @@ fn every_kind_of_task_is_listed_with_what_it_waits_for() {
         drop((stop, release));
         dump_when(runtime.handle(), |dump| dump.tasks().len() == 4);
     }
+}
+
+/// Who holds a lock changes while others wait for it.
+#[test]
+fn a_lock_is_held_by_who_holds_it_now() {
+    let runtime = Builder::new().workers(1).build().unwrap();
+    let mutex = Arc::new(Mutex::new(()));
+    let fiber = |name: &str, body: Box<dyn FnOnce() + Send>| {
+        let _entered = runtime.handle().enter();
+        fiber::Builder::new().name(name).spawn(body).unwrap()
+    };
+    // What the one called `name` waits for, once that is `what` and as it is expected.
+    let expect = |name: &str, what: &str, expected: &dyn Fn(&str) -> bool| {
+        dump_when(runtime.handle(), |dump| {
+            let task = dump.tasks().iter().find(|task| task.report().name() == Some(name));
+            let waits_for = task.and_then(|task| task.waits_for());
+            waits_for.is_some_and(|it| it.starts_with(what) && expected(it))
+        });
+    };
+    let is_held_by = |what: &str, name: &str| {
+        what.contains(", held by task ") && what.ends_with(&format!(" '{name}'"))
+    };
+    let takes_turns = |name: &str| {
+        let (go, may_go) = oneshot::channel();
+        let mutex = mutex.clone();
+        fiber(
+            name,
+            Box::new(move || {
+                let _held = mutex.lock().wait();
+                may_go.wait().unwrap();
+            }),
+        );
+        go
+    };
+    let first_may_go = takes_turns("first");
+    expect("first", "a oneshot message", &|_| true);
+    let second_may_go = takes_turns("second");
+    expect("second", "a mutex made at crates", &|it| is_held_by(it, "first"));
+    let _third_may_go = takes_turns("third");
+    expect("third", "a mutex made at crates", &|it| is_held_by(it, "first"));
+    first_may_go.send(()).unwrap();
+    expect("third", "a mutex made at crates", &|it| is_held_by(it, "second"));
+    second_may_go.send(()).unwrap();
+    expect("third", "a oneshot message", &|_| true);
+
+    let lock = Arc::new(RwLock::new(()));
+    // This thread is no task.
+    let writer = lock.try_write().unwrap();
+    let reads = lock.clone();
+    fiber("reads", Box::new(move || sleep_holding(&reads.read().wait())));
+    expect("reads", "a lock, to read made at crates", &|it| !it.contains("held by"));
+    drop(writer);
+    expect("reads", "a sleep", &|_| true);
+    let also_reads = lock.clone();
+    fiber("also reads", Box::new(move || sleep_holding(&also_reads.read().wait())));
+    expect("also reads", "a sleep", &|_| true);
+    // Readers may be many, and none is named.
+    let writes = move || drop(lock.write().wait());
+    fiber("writes", Box::new(writes));
+    expect("writes", "a lock, to write", &|it| !it.contains("held by"));
+}
+
+async fn pauses() {
+    sleep(LONG).await;
+}
+
+async fn receives(receiver: channel::Receiver<()>) {
+    pauses_or_receives(&receiver).await;
+}
+
+async fn pauses_or_receives(receiver: &channel::Receiver<()>) {
+    bifilar::race((pauses(), receiver.recv())).await;
+}
+
+/// A task at an await has no stack, but the calls that lead to what it awaits are found.
+#[test]
+fn async_tasks_show_what_they_await_and_where() {
+    for workers in [1, 2] {
+        let runtime = Builder::new().workers(workers).build().unwrap();
+        let _entered = runtime.handle().enter();
+        let (stop, stopped) = channel::unbounded::<()>();
+        let polls = Arc::new(AtomicUsize::new(0));
+        let named = |name: &str| task::Builder::new().name(name);
+        let [first, second, third] = [(); 3].map(|()| stopped.clone());
+        named("plain").spawn(pauses()).unwrap();
+        named("race").spawn(receives(first)).unwrap();
+        let join = async move { join3(pauses(), receives(second), pauses()).await };
+        named("join").spawn(join).unwrap();
+        named("foreign").spawn(pending::<()>()).unwrap();
+        let local = || {
+            let counted = polls.clone();
+            let local = async move {
+                let mut received = pin!(third.recv());
+                poll_fn(move |cx| {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                    received.as_mut().poll(cx).map(drop)
+                })
+                .await;
+            };
+            fiber::spawn(move || {
+                task::spawn_local(local);
+                pending::<()>().wait()
+            })
+        };
+        local();
+
+        let dump = dump_when(runtime.handle(), |dump| {
+            let idle = |task: &&TaskDump| task.report().activity() == Activity::Idle;
+            dump.tasks().len() == 6 && dump.tasks().iter().filter(idle).count() == 5
+        });
+        let leaves = |name: &str| {
+            let task = dump.tasks().iter().find(|task| task.report().name() == Some(name)).unwrap();
+            task.leaves()
+                .iter()
+                .map(|leaf| {
+                    let calls = leaf.backtrace().into_iter().map(|call| call.function);
+                    // Of the test's own functions.
+                    let own = calls.filter_map(|name| {
+                        let path = name.split("dump::").nth(1)?.to_string();
+                        Some(path.split("::{{").next()?.to_string())
+                    });
+                    let what = leaf.waits_for().split([',', '3']).next().unwrap().to_string();
+                    (what, own.collect::<Vec<_>>().join(" < "))
+                })
+                .collect::<Vec<_>>()
+        };
+        let leaf = |what: &str, calls: &str| (what.to_string(), calls.to_string());
+        let message = "a message from a channel";
+        assert_eq!(leaves("plain"), [leaf("a sleep", "pauses")], "{dump}");
+        let mut race = leaves("race");
+        race.sort(); // it begins with any
+        let way = "pauses_or_receives < receives";
+        let both = [leaf(message, way), leaf("a sleep", &format!("pauses < {way}"))];
+        assert_eq!(race, both, "{dump}");
+        let test = "async_tasks_show_what_they_await_and_where";
+        let join = leaves("join");
+        assert_eq!(join.len(), 4, "{dump}");
+        assert_eq!(join[0], leaf("a sleep", &format!("pauses < {test}")), "{dump}");
+        assert_eq!(join[3], join[0], "{dump}");
+        assert_eq!(leaves("foreign"), [], "{dump}");
+        assert!(dump.to_string().contains("\n  a message from a channel:\n    "), "{dump}");
+        let json: serde_json::Value = serde_json::from_str(&dump.to_json()).unwrap();
+        let tasks = json["tasks"].as_array().unwrap();
+        let plain = tasks.iter().find(|task| task["name"] == "plain").unwrap();
+        assert!(plain["backtrace"].is_null());
+        let call = &plain["leaves"][0]["backtrace"][0];
+        assert!(call["location"].as_str().unwrap().contains("tests/dump.rs:"), "{call}");
+
+        // Each dump polls once, and nobody else does.
+        let before = polls.load(Ordering::Relaxed);
+        runtime.handle().dump().wait();
+        assert_eq!(polls.load(Ordering::Relaxed), before + 1);
+
+        // What they await still wakes them.
+        drop(stop);
+        dump_when(runtime.handle(), |dump| dump.tasks().len() == 4);
+    }
+}
+
+/// A look at a future may be what it waited for: it goes on in that poll, as far as it likes.
+#[test]
+fn a_task_may_go_on_while_it_is_looked_at() {
+    let runtime = Builder::new().workers(1).build().unwrap();
+    let ready = Arc::new(AtomicBool::new(false));
+    let (started, starts) = oneshot::channel();
+    let goes_on = {
+        let ready = ready.clone();
+        async move {
+            started.send(()).unwrap();
+            // Says Pending, and nobody will wake it.
+            poll_fn(|_| match ready.load(Ordering::Relaxed) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            })
+            .await;
+            // A wait in the middle of the poll that is looked at, and an end of the task in another.
+            fiber::sleep(Duration::from_millis(1));
+            sleep(Duration::from_millis(1)).await;
+            7
+        }
+    };
+    let task = runtime.spawn(goes_on);
+    starts.wait().unwrap();
+    dump_when(runtime.handle(), |dump| dump.tasks()[0].report().activity() == Activity::Idle);
+    ready.store(true, Ordering::Relaxed);
+    runtime.handle().dump().wait();
+    assert_eq!(task.wait().unwrap(), 7);
+}
+
+/// The runtime ends while its tasks are looked at.
+#[test]
+fn a_look_may_come_too_late() {
+    for _ in 0..50 {
+        let runtime = Builder::new().build_local().unwrap();
+        let handle = runtime.handle().clone();
+        let dumps = thread::spawn(move || handle.dump().wait());
+        runtime.block_on(async {
+            for _ in 0..20 {
+                drop(task::spawn_local(async {
+                    bifilar::race((pauses(), sleep(Duration::from_micros(50)))).await;
+                }));
+            }
+            task::yield_now().await;
+        });
+        drop(runtime);
+        dumps.join().unwrap();
+    }
+}
+
+#[inline(never)]
+fn sleep_holding<T>(_: &T) {
+    sleep(LONG).wait();
 }
 
 #[test]
@@ -275,7 +492,7 @@ fn dumping_under_full_load_breaks_nothing() {
         let dump = runtime.handle().dump().wait();
         assert_eq!(dump.tasks().len(), tasks.len());
         while rounds.load(Ordering::Relaxed) == before {
-            std::thread::yield_now();
+            thread::yield_now();
         }
     }
     stop.store(true, Ordering::Relaxed);

@@ -138,13 +138,21 @@ fn spawn_named(
 
 #[test]
 fn the_limit_is_20_ms_unless_told_otherwise() {
-    builder("default").workers(1).block_on(async { compute(300 * MS) });
-    let told = told("default");
-    assert_eq!(told.len(), 1, "{told:?}");
-    let time: u64 = told[0]["stalled_ms"].parse().unwrap();
-    assert!((20..300).contains(&time), "after {time} ms");
-    assert_eq!(told[0]["name"], "main");
-    assert!(told[0]["message"].starts_with("task "), "{told:?}");
+    for attempt in 0.. {
+        let runtime = format!("default, {attempt}");
+        builder(&runtime).workers(1).block_on(async { compute(300 * MS) });
+        let told = told(&runtime);
+        let Some(of_main) = told.iter().find(|fields| fields.contains_key("name")) else {
+            // A busy machine kept the worker's thread from running, between two tasks, for as long.
+            assert!(attempt < 10, "{told:?}");
+            continue;
+        };
+        let time: u64 = of_main["stalled_ms"].parse().unwrap();
+        assert!((20..300).contains(&time), "after {time} ms");
+        assert_eq!(of_main["name"], "main");
+        assert!(of_main["message"].starts_with("task "), "{told:?}");
+        return;
+    }
 }
 
 #[test]

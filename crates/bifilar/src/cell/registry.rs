@@ -7,6 +7,7 @@ use super::{
     header::{Header, TaskRef},
     report::TaskReport,
     tally::Tally,
+    task::Task,
 };
 use crate::primitives::Mutex;
 use bifilar_timeline::Outcome;
@@ -113,13 +114,13 @@ impl Registry {
     }
 
     /// Says of each task what it is doing.
-    pub fn report(&self, reports: &mut Vec<TaskReport>) {
+    pub fn report(&self, mut each: impl FnMut(TaskReport, &dyn Fn() -> Task)) {
         let list = self.0.lock().unwrap();
         let mut cursor = list.head;
         while let Some(task) = cursor {
             // SAFETY: the lock is held; what stands in the registry is alive.
             unsafe {
-                reports.push(TaskReport::of(task.as_ref()));
+                each(TaskReport::of(task.as_ref()), &|| Task::from_ref(task));
                 cursor = links(task, |links| links.next);
             }
         }

@@ -106,6 +106,14 @@ impl State {
         }
     }
 
+    /// IDLE → SCHEDULED, for somebody who isn't a waker. `true`: the caller has won the right to schedule.
+    #[must_use]
+    pub fn claim_if_idle(&self) -> bool {
+        let claim =
+            |state| (state & (SCHEDULED | RUNNING | COMPLETE) == 0).then_some(state | SCHEDULED);
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, claim).is_ok()
+    }
+
     pub fn cancel(&self) -> Cancel {
         let before = self.0.fetch_or(SCHEDULED | CANCELLED, Ordering::AcqRel);
         if before & COMPLETE != 0 {

@@ -34,6 +34,12 @@ impl Task {
         Task { task }
     }
 
+    /// The right to the next poll, which the caller must make use of where the task may be polled. `None`:
+    /// it isn't between two polls.
+    pub(crate) fn claim_if_idle(&self) -> Option<TaskRef> {
+        self.header().state.claim_if_idle().then_some(self.task)
+    }
+
     fn header(&self) -> &Header {
         // SAFETY: a counted reference is held.
         unsafe { self.task.as_ref() }

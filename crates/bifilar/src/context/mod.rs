@@ -11,23 +11,26 @@
 //! | `lot` | whoever draws; the scheduler begins it | with which branch a race begins, whom a worker robs first |
 //! | `locals` | binding a task-local, the scheduler around a poll; saved | what is bound: [`local`] |
 //! | `waiting` | leaves that aren't ready | what the running code will wait for: [`waiting`] |
+//! | `look` | the scheduler, for a dump | who wants to see what leaves note |
 //! | `budget` | the scheduler before a poll and at each arrival | ready operations left before others must have a turn |
 //!
 //! Pointers to what stands higher in the crate are kept untyped here; the module that sets one is
 //! the only one that reads it. What may interrupt a wait is kept beside the stack: [`region`].
 
 mod local;
+mod owner;
 mod region;
 pub(crate) mod waiting;
 
 pub(crate) use local::{Bindings, Bound, bindings};
 pub use local::{BoundFuture, Local};
+pub(crate) use owner::Owner;
 pub(crate) use region::{Interruption, RegionUnwind, Regions, shielded, until};
 
 use crate::cell::{Id, TaskRef};
 use std::{
     cell::Cell,
-    ptr,
+    ptr::{self, NonNull},
     task::{Context as TaskContext, Poll, Waker},
 };
 use waiting::Waiting;
@@ -70,6 +73,7 @@ pub(crate) struct Context {
     pub reactor: Cell<*const ()>,
     pub locals: local::Place,
     pub waiting: Cell<Waiting>,
+    pub look: Cell<Option<NonNull<dyn waiting::Look>>>,
     pub budget: Cell<u32>,
     pub lot: Cell<u32>,
     pub time_ms: Cell<u32>,
@@ -85,6 +89,7 @@ thread_local! {
             reactor: Cell::new(ptr::null()),
             locals: local::Place::new(),
             waiting: Cell::new(Waiting::UNKNOWN),
+            look: Cell::new(None),
             budget: Cell::new(BUDGET),
             lot: Cell::new(1),
             time_ms: Cell::new(0),

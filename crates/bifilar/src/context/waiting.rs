@@ -8,15 +8,16 @@
 //! future of foreign make says nothing. It is two words, stored without synchronisation: a report
 //! that reads them while the task moves on may see a mixture, and everything in it is plain data.
 //!
-//! What it deliberately does not do: follow pointers into what is waited for. It may be gone.
+//! What it deliberately does not do: follow pointers into what is waited for. It may be gone. Who holds
+//! a lock stands in a place that outlives the lock: [`owner`](super::owner).
 
-use super::with;
+use super::{owner, with};
 use std::{
     fmt,
     net::SocketAddr,
     os::fd::{BorrowedFd, RawFd},
     panic::Location,
-    ptr,
+    ptr::{self, NonNull},
     sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
     task::Poll,
     time::{Duration, Instant},
@@ -26,7 +27,8 @@ use std::{
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Waiting {
     pub what: What,
-    /// A number that belongs to `what`; 56 bits of it are kept.
+    /// A number that belongs to `what`; 56 bits of it are kept. Who waits for a lock notes a
+    /// [`Holder`](owner::Holder), and a report tells the task that this was when it was made.
     pub detail: u64,
     /// Where the lock was made.
     pub place: Option<&'static Location<'static>>,
@@ -46,11 +48,11 @@ pub(crate) enum What {
     Writable,
     /// A task to end [its number].
     Join,
-    /// A [`Mutex`](crate::sync::Mutex) [the task that held it].
+    /// A [`Mutex`](crate::sync::Mutex) [the task that holds it].
     Mutex,
-    /// A [`RwLock`](crate::sync::RwLock), to read [the task that wrote last].
+    /// A [`RwLock`](crate::sync::RwLock), to read [the task that writes].
     Read,
-    /// A [`RwLock`](crate::sync::RwLock), to write [the task that wrote last].
+    /// A [`RwLock`](crate::sync::RwLock), to write [the task that writes].
     Write,
     Semaphore,
     Send,
@@ -127,9 +129,23 @@ impl Waiting {
         !matches!(self.what, Unknown | Sleep | Readable | Writable)
     }
 
+    /// What was noted as it is told: for a lock, with the task that holds it now.
+    fn told(mut self) -> Self {
+        if self.is_lock() {
+            // SAFETY: kinds of locks are noted by `Owner::noted` alone, with a holder.
+            self.detail = unsafe { owner::holder(self.detail) };
+        }
+        self
+    }
+
+    /// Whether it is a lock that somebody may hold.
+    fn is_lock(&self) -> bool {
+        matches!(self.what, What::Mutex | What::Read | What::Write)
+    }
+
     /// The task that this one waits for, if it is known to be one.
     pub fn task(&self) -> Option<u64> {
-        let known = matches!(self.what, What::Join | What::Mutex | What::Read | What::Write);
+        let known = self.what == What::Join || self.is_lock();
         (known && self.detail != 0).then_some(self.detail)
     }
 }
@@ -213,6 +229,40 @@ fn sleep(until: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 /// For a leaf: what it will wait for, once it says `Pending`.
 #[inline]
 pub(crate) fn note(waiting: Waiting) {
+    restore(waiting);
+    if with(|context| context.look.get().is_some()) {
+        seen(waiting);
+    }
+}
+
+/// Sees the leaves of a poll, as each of them notes what it waits for: see [`look`].
+pub(crate) trait Look {
+    fn see(&self, waiting: Waiting);
+}
+
+/// Until [`look_away`], `look` sees what leaves on this thread note.
+///
+/// # Safety
+/// `look` lives until then.
+pub(crate) unsafe fn look(look: NonNull<dyn Look>) {
+    with(|context| context.look.set(Some(look)));
+}
+
+pub(crate) fn look_away() {
+    with(|context| context.look.set(None));
+}
+
+#[cold]
+fn seen(waiting: Waiting) {
+    if let Some(look) = with(|context| context.look.get()) {
+        // SAFETY: who called `look` promised that it lives.
+        unsafe { look.as_ref() }.see(waiting.told());
+    }
+}
+
+/// Notes again what was noted before.
+#[inline]
+pub(crate) fn restore(waiting: Waiting) {
     with(|context| context.waiting.set(waiting));
 }
 
@@ -225,8 +275,10 @@ pub(crate) fn noted_last() -> Waiting {
 #[inline]
 pub(crate) fn kept<R>(f: impl FnOnce() -> R) -> R {
     let noted = noted_last();
+    let look = with(|context| context.look.take());
     let result = f();
-    note(noted);
+    with(|context| context.look.set(look));
+    restore(noted);
     result
 }
 
@@ -295,12 +347,13 @@ impl Noted {
         self.stamp();
     }
 
+    /// As it is now: for a lock, with the task that holds it by now.
     pub fn get(&self) -> Option<Waiting> {
         let word = self.what.load(Ordering::Relaxed);
         let what = KINDS[(word & 0xFF) as usize]?;
         // SAFETY: only what `keep` took from a `&'static` stands here.
         let place = unsafe { self.place.load(Ordering::Relaxed).as_ref() };
-        Some(Waiting { what, detail: word >> 8, place })
+        Some(Waiting { what, detail: word >> 8, place }.told())
     }
 }
 
@@ -317,37 +370,5 @@ pub(crate) fn set_time() {
 /// Before a poll: nothing is known to be waited for.
 #[inline]
 pub(crate) fn forget() {
-    note(Waiting::UNKNOWN);
-}
-
-/// What a lock remembers, so that reports can tell it: where it was made, and who took it last.
-pub(crate) struct Owner {
-    made_at: &'static Location<'static>,
-    task: AtomicU64,
-}
-
-impl Owner {
-    #[track_caller]
-    pub const fn nobody() -> Self {
-        Owner { made_at: Location::caller(), task: AtomicU64::new(0) }
-    }
-
-    #[inline]
-    pub fn take(&self) {
-        self.task.store(task_number(), Ordering::Relaxed);
-    }
-
-    /// Notes who holds the lock, if `poll` didn't get it; and who has it now, if it did.
-    #[inline]
-    pub fn noted<T>(&self, what: What, poll: Poll<T>) -> Poll<T> {
-        match poll {
-            Poll::Pending => {
-                let detail = self.task.load(Ordering::Relaxed);
-                note(Waiting { what, detail, place: Some(self.made_at) });
-            }
-            Poll::Ready(_) if what != What::Read => self.take(),
-            Poll::Ready(_) => {}
-        }
-        poll
-    }
+    restore(Waiting::UNKNOWN);
 }

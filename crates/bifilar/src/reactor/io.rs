@@ -1,12 +1,16 @@
 //! A descriptor whose operations wait instead of saying "would block".
 
 use super::{Direction, Registration, current, gone};
-use crate::context::{
-    self,
-    waiting::{self, Waiting, What},
+use crate::{
+    context::{
+        self,
+        waiting::{self, Waiting, What},
+    },
+    record,
 };
 use std::{
     fmt, io,
+    mem::ManuallyDrop,
     os::fd::{AsFd, AsRawFd},
     sync::{Mutex, OnceLock},
     task::{Context, Poll, ready},
@@ -15,7 +19,8 @@ use std::{
 /// Owns a non-blocking source. Shared by reference: any number of tasks and threads may operate on
 /// it at once, in both directions.
 pub(crate) struct Io<T: AsFd> {
-    source: T,
+    /// Until it is closed.
+    source: ManuallyDrop<T>,
     registration: OnceLock<Registration>,
     registering: Mutex<()>,
 }
@@ -31,7 +36,11 @@ pub(crate) enum Done<R> {
 impl<T: AsFd> Io<T> {
     /// `source` must be in non-blocking mode.
     pub fn new(source: T) -> Self {
-        Io { source, registration: OnceLock::new(), registering: Mutex::new(()) }
+        Io {
+            source: ManuallyDrop::new(source),
+            registration: OnceLock::new(),
+            registering: Mutex::new(()),
+        }
     }
 
     pub fn get(&self) -> &T {
@@ -57,7 +66,7 @@ impl<T: AsFd> Io<T> {
             let readiness = &registration.readiness;
             let attempt = readiness.ready(direction);
             let Some(attempt) = attempt.or_else(|| readiness.wait(direction, cx.waker())) else {
-                return direction.pending(&self.source);
+                return direction.pending(&*self.source);
             };
             match self.attempt(&mut operation) {
                 Some(result) => {
@@ -84,7 +93,7 @@ impl<T: AsFd> Io<T> {
         match attempt.or_else(|| readiness.wait(direction, cx.waker())) {
             Some(_) if registration.reactor.is_closed() => Poll::Ready(Err(gone())),
             Some(_) => Poll::Ready(Ok(())),
-            None => direction.pending(&self.source),
+            None => direction.pending(&*self.source),
         }
     }
 
@@ -144,6 +153,13 @@ impl<T: AsFd> Drop for Io<T> {
         if let Some(registration) = self.registration.get() {
             registration.deregister(self.source.as_fd());
         }
+        let fd = self.source.as_fd().as_raw_fd();
+        // SAFETY: taken once, here, and not used again.
+        let source = unsafe { ManuallyDrop::take(&mut self.source) };
+        let _ = record::system_call("close", fd, 0, || {
+            drop(source);
+            Ok(())
+        });
     }
 }
 

@@ -84,7 +84,8 @@ impl Reactor {
     /// Makes the current or next sleeping turn return. From any thread.
     pub fn ring(&self) {
         // An eventfd that is ours can't be full or closed.
-        self.queue.wake().expect("writing to an eventfd");
+        let ring = || self.queue.wake().map(|()| size_of::<u64>());
+        record::system_call("write", -1, size_of::<u64>(), ring).expect("writing to an eventfd");
     }
 
     /// Waits for events, for `timeout` at most (`None`: until there are some) and no longer than

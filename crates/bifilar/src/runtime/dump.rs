@@ -3,9 +3,10 @@
 use super::Handle;
 use crate::{
     cell::{Id, TaskReport},
-    scheduler::{self, Shared, Trace},
+    scheduler::{self, Leaf, Shared, Trace},
 };
 use std::{
+    backtrace::Backtrace,
     collections::HashMap,
     fmt::{self, Write},
     future::Future,
@@ -42,12 +43,14 @@ pub fn dump() -> impl Future<Output = Dump> + Send {
 
 impl Handle {
     /// Lists every task of the runtime: what it is, what it is doing and for how long, what it waits
-    /// for; and for those that are suspended in a [`wait`](crate::Wait::wait), the backtrace of their
-    /// stack.
+    /// for, and where: for one that is suspended in a [`wait`](crate::Wait::wait) the backtrace of its
+    /// stack, for one at an `.await` the calls that lead to what it awaits.
     ///
     /// It disturbs nobody: suspended stacks are looked at by their workers between two polls, and stay
-    /// suspended. Tasks go on meanwhile, so each is seen at a moment of its own. A worker that is busy
-    /// for a second doesn't answer, and the stacks on it are listed without backtraces.
+    /// suspended. A task at an `.await` is polled once more, as if it had been woken for nothing, which
+    /// every future must bear; those of the runtime's own operations that aren't ready are what is seen
+    /// of it. Tasks go on meanwhile, so each is seen at a moment of its own. A worker that is busy for a
+    /// second doesn't answer, and its tasks are listed without backtraces.
     ///
     /// ```
     /// use bifilar::{Runtime, Wait};
@@ -85,9 +88,17 @@ pub struct TaskDump {
     report: TaskReport,
     waits_for: Option<String>,
     trace: Option<Trace>,
+    leaves: Vec<LeafDump>,
 }
 
-/// A call on a suspended stack.
+/// Something that a task awaits. Part of a [`TaskDump`].
+#[derive(Clone, Debug)]
+pub struct LeafDump {
+    waits_for: String,
+    trace: Arc<Backtrace>,
+}
+
+/// A call on a stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// The name of the function, as far as it is known.
@@ -105,10 +116,18 @@ impl Dump {
         let name = |task| names.get(&task).map(|name| &**name);
         let tasks = reports
             .into_iter()
-            .map(|report| TaskDump {
-                waits_for: report.waiting.map(|waiting| waiting.in_words(name)),
-                trace: traces.remove(&report.id()),
-                report,
+            .map(|report| {
+                let mut trace = traces.remove(&report.id());
+                let leaf = |leaf: Leaf| LeafDump {
+                    waits_for: leaf.waiting.in_words(name),
+                    trace: leaf.trace,
+                };
+                let leaves = match trace.take_if(|trace| matches!(trace, Trace::Leaves(_))) {
+                    Some(Trace::Leaves(leaves)) => leaves.into_iter().map(leaf).collect(),
+                    _ => Vec::new(),
+                };
+                let waits_for = report.waiting.map(|waiting| waiting.in_words(name));
+                TaskDump { waits_for, trace, leaves, report }
             })
             .collect();
         Dump { runtime: shared.config.name.clone(), tasks }
@@ -126,7 +145,12 @@ impl Dump {
     ///   {"id": 12, "name": "writer", "kind": "fiber", "spawned_at": "src/main.rs:7:5",
     ///    "activity": "suspended", "seconds": 1.250, "cancelled": false,
     ///    "waits_for": "a message from a channel",
-    ///    "backtrace": [{"function": "app::write", "location": "src/main.rs:30:9"}]}
+    ///    "backtrace": [{"function": "app::write", "location": "src/main.rs:30:9"}], "leaves": []},
+    ///   {"id": 13, "name": null, "kind": "task", "spawned_at": "src/main.rs:8:5",
+    ///    "activity": "idle", "seconds": 0.750, "cancelled": false,
+    ///    "waits_for": "a sleep, 1.200 s left",
+    ///    "backtrace": null, "leaves": [{"waits_for": "a sleep, 1.200 s left",
+    ///      "backtrace": [{"function": "app::pause::{{closure}}", "location": "src/main.rs:40:9"}]}]}
     /// ]}
     /// ```
     /// What isn't known is `null`.
@@ -158,9 +182,39 @@ impl TaskDump {
     /// task. Empty if they aren't known.
     pub fn backtrace(&self) -> Vec<Frame> {
         match &self.trace {
-            Some(Trace::Captured(trace)) => frames(&trace.to_string()),
+            Some(Trace::Stack(trace)) => frames(&trace.to_string()),
             _ => Vec::new(),
         }
+    }
+
+    /// What it awaits, if it is between two polls: each of the runtime's own operations that wasn't ready
+    /// when it was polled. Several in a race or a join; none if it awaits a future of foreign make.
+    ///
+    /// ```
+    /// use bifilar::{Wait, time::sleep};
+    /// use std::time::Duration;
+    ///
+    /// async fn outer() {
+    ///     inner().await
+    /// }
+    ///
+    /// async fn inner() {
+    ///     sleep(Duration::from_secs(60)).await
+    /// }
+    ///
+    /// let runtime = bifilar::Builder::new().workers(1).build()?;
+    /// runtime.spawn(outer());
+    /// # let settled = || runtime.handle().tasks()[0].activity() == bifilar::Activity::Idle;
+    /// # while !settled() { std::thread::yield_now() }
+    /// let dump = runtime.handle().dump().wait();
+    /// let [leaf] = dump.tasks()[0].leaves() else { panic!("it awaits a sleep:\n{dump}") };
+    /// assert!(leaf.waits_for().starts_with("a sleep"));
+    /// assert!(leaf.backtrace()[0].function.contains("inner"));
+    /// assert!(leaf.backtrace()[1].function.contains("outer"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn leaves(&self) -> &[LeafDump] {
+        &self.leaves
     }
 
     fn write_json(&self, json: &mut String) {
@@ -181,19 +235,38 @@ impl TaskDump {
             or_null(self.waits_for()),
         );
         match &self.trace {
-            Some(Trace::Captured(_)) => {
-                let calls: Vec<_> = self.backtrace().iter().map(Frame::json).collect();
-                let _ = write!(json, "[{}]}}", calls.join(", "));
-            }
-            _ => json.push_str("null}"),
+            Some(Trace::Stack(_)) => json.push_str(&Frame::list(&self.backtrace())),
+            _ => json.push_str("null"),
         }
+        let leaf = |leaf: &LeafDump| {
+            let calls = Frame::list(&leaf.backtrace());
+            format!("{{\"waits_for\": {}, \"backtrace\": {calls}}}", quoted(leaf.waits_for()))
+        };
+        let leaves: Vec<_> = self.leaves.iter().map(leaf).collect();
+        let _ = write!(json, ", \"leaves\": [{}]}}", leaves.join(", "));
+    }
+}
+
+impl LeafDump {
+    /// What it is, in words.
+    pub fn waits_for(&self) -> &str {
+        &self.waits_for
+    }
+
+    /// The calls that lead there from the body of the task, which comes last.
+    pub fn backtrace(&self) -> Vec<Frame> {
+        frames(&self.trace.to_string())
     }
 }
 
 impl Frame {
-    fn json(&self) -> String {
-        let location = self.location.as_deref().map_or("null".into(), quoted);
-        format!("{{\"function\": {}, \"location\": {location}}}", quoted(&self.function))
+    /// Some as JSON.
+    fn list(frames: &[Frame]) -> String {
+        let json = |frame: &Frame| {
+            let location = frame.location.as_deref().map_or("null".into(), quoted);
+            format!("{{\"function\": {}, \"location\": {location}}}", quoted(&frame.function))
+        };
+        format!("[{}]", frames.iter().map(json).collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -204,26 +277,33 @@ impl fmt::Display for Dump {
         write!(f, "{count} {tasks} of the runtime '{}'", self.runtime)?;
         // Many tasks stand at the same place: each trace is turned into text once.
         let mut texts = HashMap::new();
+        let mut calls = |trace: &Arc<Backtrace>| {
+            let text = texts.entry(Arc::as_ptr(trace)).or_insert_with(|| {
+                let frames = frames(&trace.to_string());
+                Arc::<str>::from(
+                    frames.iter().map(|call| format!("\n    {call}")).collect::<String>(),
+                )
+            });
+            text.clone()
+        };
         for task in &self.tasks {
             write!(f, "\n\n{}", task.report.without_wait())?;
             if let Some(what) = &task.waits_for {
                 write!(f, ", waits for {what}")?;
             }
             match &task.trace {
-                Some(Trace::Captured(trace)) => {
-                    let text = texts.entry(Arc::as_ptr(trace)).or_insert_with(|| {
-                        task.backtrace()
-                            .iter()
-                            .map(|call| format!("\n    {call}"))
-                            .collect::<String>()
-                    });
-                    f.write_str(text)?;
-                }
+                Some(Trace::Stack(trace)) => f.write_str(&calls(trace))?,
                 Some(Trace::NoRoom) => f.write_str("\n    (its stack is too full to be walked)")?,
                 None if task.report.stack().is_some() => {
                     f.write_str("\n    (it has moved on, or its worker is busy: no backtrace)")?;
                 }
-                None => {}
+                _ => {}
+            }
+            for leaf in &task.leaves {
+                if task.leaves.len() > 1 {
+                    write!(f, "\n  {}:", leaf.waits_for)?;
+                }
+                f.write_str(&calls(&leaf.trace))?;
             }
         }
         Ok(())
@@ -240,8 +320,8 @@ impl fmt::Display for Frame {
     }
 }
 
-/// The user's calls in the text of a `std::backtrace::Backtrace`: what stands between the machinery of
-/// `wait` and that of the worker.
+/// The user's calls in the text of a `std::backtrace::Backtrace`: what stands between the machinery that
+/// captured it and that of the worker.
 fn frames(text: &str) -> Vec<Frame> {
     let mut frames: Vec<Frame> = Vec::new();
     for line in text.lines().map(str::trim_start) {
@@ -255,28 +335,26 @@ fn frames(text: &str) -> Vec<Frame> {
             frames.push(Frame { function: function.into(), location: None });
         }
     }
-    let is_base = |frame: &Frame| frame.function.starts_with("bifilar::cell::raw::poll");
-    let is_wait = |frame: &Frame| {
-        let function = frame.function.as_str();
-        function.starts_with("bifilar::wait::") || function.contains(" as bifilar::wait::")
-    };
-    if let Some(base) = frames.iter().position(is_base) {
-        frames.truncate(base);
-        // What catches the body's panics.
-        let machinery = ["core::ops::function::", "std::panicking::", "__rust_try", "std::panic::"];
-        while frames.last().is_some_and(|frame| {
-            frame.function.contains("AssertUnwindSafe")
-                || machinery
-                    .iter()
-                    .any(|begin| frame.function.trim_start_matches('<').starts_with(begin))
-                || frame.function.starts_with("bifilar::cell::raw")
-        }) {
-            frames.pop();
+    while frames.pop_if(|frame| frame.is_machinery()).is_some() {}
+    let ours = frames.iter().take_while(|frame| frame.is_machinery()).count();
+    frames.split_off(ours)
+}
+
+impl Frame {
+    /// Whether this may stand between the user's calls and the place where a trace was captured, or
+    /// between them and the loop.
+    fn is_machinery(&self) -> bool {
+        // Inlined functions are named without their paths; most have a location.
+        let sources = file!().strip_suffix("runtime/dump.rs").expect("this file");
+        let path = self.function.trim_start_matches(['<', '&']);
+        let crates = ["bifilar::", "bifilar_coroutine::", "std::", "core::", "alloc::", "__rust"];
+        match &self.location {
+            Some(location) if location.starts_with(sources) => return true,
+            Some(location) if location.contains("/library/") => return true,
+            None if !path.contains("::") => return true,
+            _ => {}
         }
-    }
-    match frames.iter().rposition(is_wait) {
-        Some(wait) => frames.split_off(wait + 1),
-        None => frames,
+        crates.iter().any(|name| path.starts_with(name)) || path.contains(" as bifilar::")
     }
 }
 
@@ -325,22 +403,24 @@ mod tests {
              at ./src/wait/mod.rs:90:9
    3: app::handler
              at ./src/main.rs:3:4
-   4: app::main::{{closure}}
-   5: <bifilar::fiber::Body<F> as core::future::future::Future>::poll
-   6: bifilar::cell::raw::Cell<F,S>::poll_future
-   7: <core::panic::unwind_safe::AssertUnwindSafe<F> as core::ops::function::FnOnce<()>>::call_once
-   8: std::panicking::catch_unwind
-   9: bifilar::cell::raw::poll
-  10: bifilar::scheduler::switching::loop_entry
-  11: bifilar_coroutine::arch::x86_64::base";
+   4: std::sync::Once::call
+   5: app::main::{{closure}}
+   6: <bifilar::fiber::Body<F> as core::future::future::Future>::poll
+   7: bifilar::cell::raw::Cell<F,S>::poll_future
+   8: {closure#0}
+             at ./crates/bifilar/src/cell/raw.rs:206:31
+   9: <core::panic::unwind_safe::AssertUnwindSafe<F> as core::ops::function::FnOnce<()>>::call_once
+  10: std::panicking::catch_unwind
+  11: call_once<core::task::poll::Poll<()>>
+             at /rustc/1234/library/core/src/panic/unwind_safe.rs:274:9
+  12: bifilar::cell::raw::poll
+  13: run_loop
+  14: bifilar::scheduler::switching::loop_entry
+  15: bifilar_coroutine::arch::x86_64::base";
         let calls: Vec<_> = frames(text).iter().map(Frame::to_string).collect();
         assert_eq!(
             calls,
-            [
-                "app::handler at src/main.rs:3:4",
-                "app::main::{{closure}}",
-                "<bifilar::fiber::Body<F> as core::future::future::Future>::poll",
-            ]
+            ["app::handler at src/main.rs:3:4", "std::sync::Once::call", "app::main::{{closure}}",]
         );
     }
 }

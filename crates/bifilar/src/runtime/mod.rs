@@ -22,7 +22,7 @@ mod sigquit;
 mod threads;
 
 pub use builder::Builder;
-pub use dump::{Dump, Frame, TaskDump, dump};
+pub use dump::{Dump, Frame, LeafDump, TaskDump, dump};
 pub use handle::{EnterGuard, Handle};
 pub use shutdown::ShutdownReport;
 

@@ -53,7 +53,7 @@ mod worker;
 pub(crate) use counters::{BUCKETS, Counters, Histogram};
 pub(crate) use current::{Entered, OUTSIDE, enter, expect_current, on_worker, stands_on};
 pub(crate) use drive::{Driver, FirstStacks};
-pub(crate) use dump::Trace;
+pub(crate) use dump::{Leaf, Trace};
 pub(crate) use monitor::monitor;
 pub(crate) use stack::usage as stack_usage;
 pub(crate) use switching::measure_stack;
@@ -62,7 +62,7 @@ pub(crate) use tasks::{Birth, spawn_local};
 use current::leave_runtime;
 
 use crate::{
-    cell::{self, Header, Link, Registry, Tally, TaskRef, TaskReport},
+    cell::{self, Header, Link, Registry, Tally, Task, TaskRef, TaskReport},
     flight::FlightRecorder,
     primitives::{AtomicBool, AtomicI32, AtomicPtr, AtomicUsize, Ordering},
     reactor::Reactor,
@@ -257,9 +257,21 @@ impl Shared {
 
     /// Unfinished tasks, and calls on the blocking pool, with what each is doing.
     pub fn reports(&self) -> Vec<TaskReport> {
+        self.reports_and(|_, _, _| ())
+    }
+
+    /// The same, showing each unfinished task to `each` as well, with the number of the registry in which
+    /// it stands. That registry is locked meanwhile.
+    fn reports_and(
+        &self,
+        mut each: impl FnMut(usize, &TaskReport, &dyn Fn() -> Task),
+    ) -> Vec<TaskReport> {
         let mut reports = Vec::new();
-        for remote in &self.remotes {
-            remote.registry.report(&mut reports);
+        for (shard, remote) in self.remotes.iter().enumerate() {
+            remote.registry.report(|report, task| {
+                each(shard, &report, task);
+                reports.push(report);
+            });
         }
         if let Some(blocking) = self.blocking.get() {
             blocking.report(&mut reports);

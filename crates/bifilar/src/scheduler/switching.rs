@@ -297,16 +297,13 @@ impl Worker {
         }
         loop {
             match self.next() {
-                Some(Run::Task(task)) => match self.stack_for(task, here) {
-                    None => self.run_task(task, here),
-                    Some(stack) => {
-                        self.first.set(Some(task));
-                        let to = self.new_loop(stack);
-                        // SAFETY: this loop holds nothing; `to` is new.
-                        unsafe { self.retire(here, to) }
+                Some(Run::Task(task)) => self.run(task, here),
+                Some(Run::Answer) => {
+                    if let Some(task) = self.answer() {
+                        self.found();
+                        self.run(task, here);
                     }
-                },
-                Some(Run::Answer) => self.answer(),
+                }
                 Some(Run::Stack(stack)) => {
                     let to = continuation(stack);
                     // SAFETY: this loop holds nothing; the stack was in this worker's queue, so it
@@ -320,6 +317,15 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Runs a task here, or on a stack that suits it: then this loop ends.
+    fn run(&self, task: TaskRef, here: &'static StackHeader) {
+        let Some(stack) = self.stack_for(task, here) else { return self.run_task(task, here) };
+        self.first.set(Some(task));
+        let to = self.new_loop(stack);
+        // SAFETY: this loop holds nothing; `to` is new.
+        unsafe { self.retire(here, to) }
     }
 
     /// Another stack to run this task on, if it asks for another class than this one's, or for one
@@ -421,6 +427,7 @@ pub(super) fn run_on_stacks(worker: &Worker) {
     // SAFETY: `to` is new; the worker lives until its thread has left it.
     unsafe { suspend_into(&worker.root, to) };
     worker.recycle();
+    worker.look_away();
 }
 
 /// Where a new loop stack begins.

@@ -1,7 +1,8 @@
 //! A worker: the part of it that only its own thread touches, and what it runs next.
 //!
-//! Order of search: the inbox is emptied into the local queue; then the task woken last (`next`, three times in a row at most, so that two tasks in
-//! conversation can't starve the others), then the local queue and the stealable queue in turns,
+//! Order of search: the inbox is emptied into the local queue; then the
+//! task woken last (`next`, three times in a row at most, so that two tasks in conversation can't starve
+//! the others), then the local queue and the stealable queue in turns,
 //! then the injector, the event queue, the queues of others; then sleep. Every [`EVENT_INTERVAL`]
 //! ticks the event queue and the injector have their turn in any case.
 //!
@@ -9,7 +10,12 @@
 //! suspended under it; fields are cells, and borrows last for one statement.
 
 use super::{
-    Run, Shared, counters, deadlock::STANDSTILL, dice::Dice, dump::Visit, split, stack::StackHeader,
+    Run, Shared, counters,
+    deadlock::STANDSTILL,
+    dice::Dice,
+    dump::{Leaves, Visit},
+    split,
+    stack::StackHeader,
 };
 use crate::{
     cell::{Fifo, Link, TaskRef},
@@ -23,6 +29,7 @@ use bifilar_timeline::Event;
 use std::{
     cell::{Cell, RefCell},
     ptr::{self, NonNull},
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -65,6 +72,8 @@ pub(super) struct Worker {
     // What `switching` needs.
     /// A loop looks at a suspended stack, which it has just continued.
     pub visit: Cell<*const Visit<'static>>,
+    /// What is seen of a task that is polled for a dump.
+    pub look: Cell<Option<Rc<Leaves>>>,
     /// Where the thread's native stack is suspended.
     pub root: Cell<Option<Suspended>>,
     /// Warm stacks of the default class.
@@ -97,6 +106,7 @@ impl Worker {
             outer: Cell::new(ptr::null()),
             deadline: Cell::new(None),
             visit: Cell::new(ptr::null()),
+            look: Cell::new(None),
             root: Cell::new(None),
             spare: RefCell::new(Vec::new()),
             reserve: Cell::new(None),
@@ -158,12 +168,17 @@ impl Worker {
                 self.found();
                 return None;
             }
-            if self.remote().questions.any() {
+            // Who asks and who has work take turns.
+            let asked = self.remote().questions.any();
+            if asked && tick.is_multiple_of(2) {
                 return Some(Run::Answer);
             }
             if let Some(run) = self.take(tick) {
                 self.found();
                 return Some(run);
+            }
+            if asked {
+                return Some(Run::Answer);
             }
             self.find_work();
         }
@@ -364,6 +379,13 @@ impl Worker {
         false
     }
 
+    /// A task that stood in no queue is about to run.
+    pub fn stamp_queued(&self, task: TaskRef) {
+        if self.measure {
+            self.shared.stamp(task.cast());
+        }
+    }
+
     /// What stood in a queue by `link` is about to run.
     #[inline]
     pub fn begin_run(&self, link: &Link) {
@@ -385,7 +407,7 @@ impl Worker {
     }
 
     /// This worker has found something to do.
-    fn found(&self) {
+    pub fn found(&self) {
         self.stood_still.set(false);
         if self.searching.replace(false)
             && let Some(worker) = self.shared.idle.stop_searching()

@@ -1,14 +1,11 @@
 //! Mutual exclusion: one permit, and the value that it guards.
 //!
 //! The protocol, its states and its fairness are those of [`permits`](super::permits); here is
-//! only the value, and who may reach it: the guard, while it holds the permit. The lock doesn't
-//! know its owner, so it neither detects a deadlock nor can it be taken twice by one task.
+//! only the value, and who may reach it: the guard, while it holds the permit. Who took the lock is
+//! noted for reports alone: it can't be taken twice by one task.
 
 use super::{permits::Permits, turnstile::Place};
-use crate::context::{
-    self,
-    waiting::{Owner, What},
-};
+use crate::context::{self, Owner, waiting::What};
 use crate::primitives::{UnsafeCell, const_fn};
 use pin_project_lite::pin_project;
 use std::{
@@ -307,6 +304,7 @@ macro_rules! guard {
         impl<$($generics)*> Drop for $guard {
             #[inline]
             fn drop(&mut self) {
+                self.mutex.owner.release();
                 self.mutex.permits.release(1);
             }
         }

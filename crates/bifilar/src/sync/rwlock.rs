@@ -11,10 +11,7 @@
 //! those who wait for a mutex. A guard can't be upgraded; two who tried would wait for each other.
 
 use super::{mutex::TryLockError, permits::Permits, turnstile::Place};
-use crate::context::{
-    self,
-    waiting::{Owner, What},
-};
+use crate::context::{self, Owner, waiting::What};
 use crate::primitives::{UnsafeCell, const_fn};
 use pin_project_lite::pin_project;
 use std::{
@@ -135,6 +132,7 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     pub fn try_write(&self) -> Result<RwLockWriteGuard<'_, T>, TryLockError> {
         self.permits.try_acquire(ALL).map_err(|_| TryLockError(()))?;
+        self.owner.take();
         Ok(RwLockWriteGuard { lock: self, _value: PhantomData })
     }
 
@@ -271,6 +269,7 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     pub fn downgrade(guard: Self) -> RwLockReadGuard<'a, T> {
         let lock = guard.lock;
         std::mem::forget(guard);
+        lock.owner.release();
         lock.permits.release(ALL - 1);
         RwLockReadGuard { lock }
     }
@@ -286,6 +285,7 @@ impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
 impl<T: ?Sized> Drop for RwLockWriteGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
+        self.lock.owner.release();
         self.lock.permits.release(ALL);
     }
 }

@@ -34,6 +34,13 @@ fn track<'a>(recording: &'a Recording, name: &str) -> &'a Track {
     track
 }
 
+/// The events of a track, but for the calls that ring a worker which sleeps: it needn't.
+fn without_rings(recording: &Recording, track: &Track) -> Vec<Event> {
+    let events = track.events.iter().map(|record| record.event);
+    let is_ring = |event: &Event| matches!(event, Event::SystemCall { name, fd: -1, bytes: 8, .. } if recording.name(*name) == "write");
+    events.filter(|event| !is_ring(event)).collect()
+}
+
 #[test]
 fn spawning_and_joining() {
     expect(
@@ -203,7 +210,7 @@ fn a_call_that_blocks() {
         .record(&recorder)
         .run(|| unblock(|| thread::current().name().unwrap().to_owned()).wait().unwrap());
     let recording = recorder.snapshot().renumbered();
-    let events: Vec<_> = track(&recording, &name).events.iter().map(|r| r.event).collect();
+    let events = without_rings(&recording, track(&recording, &name));
     let [Event::BlockingBegin { task: 2, name }, end, ref wakes @ ..] = events[..] else {
         panic!("{events:?}")
     };
@@ -236,11 +243,9 @@ fn a_thread_from_outside() {
     // If the main fiber had to wait for it.
     let mut waker = recording.threads.iter().filter(|track| track.name == "waker");
     if let Some(waker) = waker.next() {
-        let events: Vec<_> = waker.events.iter().map(|record| record.event).collect();
-        assert_eq!(events, [Event::Wake { from: 0, to: 1 }]);
+        assert_eq!(without_rings(&recording, waker), [Event::Wake { from: 0, to: 1 }]);
     }
-    let events: Vec<_> =
-        track(&recording, "spawner").events.iter().map(|record| record.event).collect();
+    let events = without_rings(&recording, track(&recording, "spawner"));
     let [Event::Spawn { task, parent: 0, .. }, rest @ ..] = &events[..] else {
         panic!("{recording}")
     };
@@ -301,6 +306,38 @@ fn sockets() {
     let received: i32 = of(1, &["recv"]).iter().map(|(_, _, result)| (*result).max(0)).sum();
     assert_eq!(received, 5, "{recording}");
     assert!(ready > 0, "{recording}");
+    // The server's stream and listener, and the client's.
+    assert_eq!(of(2, &["close"]).len(), 2, "{recording}");
+    assert_eq!(of(1, &["close"]).len(), 1, "{recording}");
+}
+
+/// Ringing a worker out of its sleep is a system call of whoever rings.
+#[test]
+fn a_ring() {
+    let recorder = Recorder::new(1_000);
+    let ringer = Builder::new().workers(1).record(&recorder).run(|| {
+        let (sender, receiver) = channel::bounded(1);
+        let runtime = Handle::current();
+        let ringer = unblock(move || {
+            while !runtime.metrics().workers[0].is_parked {
+                thread::yield_now();
+            }
+            sender.try_send(()).unwrap();
+            thread::current().name().unwrap().to_owned()
+        });
+        receiver.recv().wait().unwrap();
+        ringer.wait().unwrap()
+    });
+    let recording = recorder.snapshot();
+    let events = track(&recording, &ringer).events.iter();
+    let names: Vec<_> = events
+        .filter_map(|record| match record.event {
+            Event::SystemCall { name, bytes: 8, result: 8, .. } => Some(recording.name(name)),
+            _ => None,
+        })
+        .collect();
+    // For the message, and perhaps for its own end.
+    assert!(!names.is_empty() && names.iter().all(|name| *name == "write"), "{recording}");
 }
 
 /// A span stays open while its task is suspended in either style, and other tasks run.

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::{
     env, fs,
     io::{self, Write},
+    time::{Duration, Instant},
 };
 
 /// Where pictures and screenshots go.
@@ -60,6 +61,46 @@ fn pictures_in_a_browser() {
     page_comes_back_to_its_address(&mut browser);
     page_of_nothing_opens(&mut browser);
     page_shows_a_hundred_thousand_boxes(&mut browser);
+}
+
+/// The trace events in a program that isn't ours: speedscope, which reads them and shows each lane as a
+/// profile. Where it is, `BIFILAR_SPEEDSCOPE` tells: the folder of its `index.html`.
+#[test]
+#[ignore = "`cargo xtask speedscope` fetches speedscope and runs it"]
+fn trace_events_in_speedscope() {
+    let speedscope = PathBuf::from(env::var_os("BIFILAR_SPEEDSCOPE").expect("BIFILAR_SPEEDSCOPE"));
+    let mut browser = Browser::start().expect("Chromium");
+    let diagram = Diagram::from(&parse(EVERYTHING)).titled("Everything that is drawn");
+    let path = folder().join("everything.json");
+    diagram.write_to(&path).unwrap();
+    // How speedscope's own command line hands a file over. (`btoa` takes bytes.)
+    let json = serde_json::to_string(&fs::read_to_string(&path).unwrap()).unwrap();
+    let bytes = format!("btoa(unescape(encodeURIComponent({json})))");
+    let script = folder().join("everything.js");
+    fs::write(&script, format!("speedscope.loadFileFromBase64('everything.json', {bytes})"))
+        .unwrap();
+    let mut page = browser.page(1200, 760, 1, false);
+    let index = url(&speedscope.join("index.html"));
+    page.open(&format!("{index}#localProfilePath={}", script.display()));
+
+    let lanes = &diagram.lanes;
+    for (number, lane) in lanes.iter().enumerate() {
+        let place = format!("({}/{})", number + 1, lanes.len());
+        let begin = Instant::now();
+        let text = loop {
+            page.painted();
+            let text = page.text("document.body.innerText");
+            if text.contains(&place) {
+                break text;
+            }
+            assert!(begin.elapsed() < Duration::from_secs(30), "no lane {place} in: {text}");
+        };
+        assert!(text.contains(&format!("{} (tid ", lane.name)), "{}: {text}", lane.name);
+        if number == 0 {
+            screenshot(&mut page, "everything-speedscope", false, 1);
+        }
+        page.key("n"); // the next profile
+    }
 }
 
 /// Every combination of light and dark with one dot and four dots for a pixel.

@@ -1,4 +1,4 @@
-//! Backtraces of suspended stacks: each stack walks itself.
+//! Where tasks stand that wait: each suspended stack walks itself, and each future is polled once more.
 //!
 //! ```text
 //!   who asks                    a worker's loop                     a suspended stack
@@ -13,25 +13,33 @@
 //!
 //! A stack can be unwound only from within: so the loop continues it for a moment, and it comes back
 //! before it touches anything. It stays suspended for everybody else: its count, its place in a queue
-//! and its task are as they were.
+//! and its task are as they were. A stack is visited by the worker that owns it, which alone may look
+//! where it is suspended. Whether the task that was listed still stands on it, the stack itself knows
+//! ([`visit`]).
 //!
-//! A stack is visited by the worker that owns it, which alone may look where it is suspended. Whether
-//! the task that was listed still stands on it, the stack itself knows. Equal backtraces are captured
-//! once: comparing addresses costs a tenth of a capture.
+//! A future between two polls has no stack. But a poll of it walks down to what it awaits, which says
+//! once more that it isn't ready; and there the calls stand on the stack that lead from the task to it.
+//! So it is polled as if it had been woken for nothing, which every future must bear, and its leaves are
+//! looked at ([`look`]).
 //!
 //! What it deliberately does not do: turn addresses into names, which takes long. Who shows a trace
 //! does.
 
+mod look;
+mod visit;
+
+pub(super) use look::Leaves;
+pub(super) use visit::Visit;
+
 use super::{Shared, stack::StackHeader, worker::Worker};
 use crate::{
-    cell::{Id, TaskReport},
+    cell::{Activity, Id, Task, TaskRef, TaskReport},
+    context::waiting::Waiting,
     primitives::{AtomicBool, Mutex, Ordering},
     sync::Notify,
 };
-use bifilar_coroutine::raw::Suspended;
 use std::{
     backtrace::Backtrace,
-    cell::Cell,
     collections::{HashMap, VecDeque},
     ffi::{c_int, c_void},
     sync::Arc,
@@ -42,22 +50,35 @@ use std::{
 /// Visits between two turns of the loop: about a millisecond.
 const BATCH: usize = 64;
 
-/// What a visit needs below the place where a stack is suspended: unwinding takes 6 KiB (measured),
-/// 8 in a debug build.
-const ROOM: usize = 12 << 10;
-
-/// Why or how a stack came to a trace.
+/// What was seen of a task.
 #[derive(Clone, Debug)]
 pub(crate) enum Trace {
-    Captured(Arc<Backtrace>),
-    /// The stack is nearly full.
+    /// The calls on the stack on which it is suspended.
+    Stack(Arc<Backtrace>),
+    /// That stack is nearly full.
     NoRoom,
+    /// Where its future awaits something.
+    Leaves(Vec<Leaf>),
+}
+
+/// Something that a future awaits, and the calls of a poll that lead there.
+#[derive(Clone, Debug)]
+pub(crate) struct Leaf {
+    pub waiting: Waiting,
+    pub trace: Arc<Backtrace>,
 }
 
 /// What is asked of one worker.
 struct Round {
     stacks: VecDeque<(Id, &'static StackHeader)>,
+    tasks: VecDeque<Task>,
     answers: Arc<Answers>,
+}
+
+impl Round {
+    fn is_over(&self) -> bool {
+        self.stacks.is_empty() && self.tasks.is_empty()
+    }
 }
 
 /// What all workers have said to one request.
@@ -116,7 +137,7 @@ impl Questions {
 
     fn ask(&self, round: Round) {
         let mut rounds = self.rounds.lock().unwrap();
-        if round.stacks.is_empty() || !rounds.open {
+        if !rounds.open {
             drop(rounds);
             return round.answers.worker_is_done();
         }
@@ -142,6 +163,14 @@ impl Answers {
             }
             notified.await;
         }
+    }
+
+    /// The calls on this stack. Equal ones are captured once: comparing addresses costs a tenth.
+    fn capture(&self) -> Arc<Backtrace> {
+        let addresses = addresses();
+        let mut state = self.state.lock().unwrap();
+        let known = state.known.entry(addresses.into());
+        known.or_insert_with(|| Arc::new(Backtrace::force_capture())).clone()
     }
 
     /// What has been said so far.
@@ -192,11 +221,15 @@ impl Answers {
 }
 
 impl Shared {
-    /// Lists all tasks, and asks the workers that are at work for the backtraces of those that are
-    /// suspended.
+    /// Lists all tasks, and asks the workers that are at work where those stand that wait.
     /// What isn't there after `patience` is left out.
     pub fn ask_for_traces(&self, patience: Duration) -> (Vec<TaskReport>, Arc<Answers>) {
-        let reports = self.reports();
+        let mut tasks: Vec<VecDeque<_>> = self.remotes.iter().map(|_| VecDeque::new()).collect();
+        let reports = self.reports_and(|shard, report, task| {
+            if report.activity() == Activity::Idle {
+                tasks[shard].push_back(task());
+            }
+        });
         let mut stacks: Vec<VecDeque<_>> = self.remotes.iter().map(|_| VecDeque::new()).collect();
         for report in &reports {
             let Some(stack) = report.stack() else { continue };
@@ -210,11 +243,16 @@ impl Shared {
         }
         let state = State { workers_left: stacks.len(), ..State::default() };
         let answers = Arc::new(Answers { state: Mutex::new(state), complete: Notify::new() });
-        if stacks.iter().any(|stacks| !stacks.is_empty()) {
+        if stacks.iter().any(|stacks| !stacks.is_empty()) || tasks.iter().any(|it| !it.is_empty()) {
             answers.give_up_after(patience);
         }
-        for (remote, stacks) in self.remotes.iter().zip(stacks) {
-            remote.questions.ask(Round { stacks, answers: answers.clone() });
+        for ((remote, stacks), tasks) in self.remotes.iter().zip(stacks).zip(tasks) {
+            let round = Round { stacks, tasks, answers: answers.clone() };
+            if round.is_over() {
+                answers.worker_is_done();
+                continue;
+            }
+            remote.questions.ask(round);
             if remote.questions.any() {
                 remote.unpark();
             }
@@ -224,60 +262,27 @@ impl Shared {
 }
 
 impl Worker {
-    /// Answers what others have asked, a batch at a time. On a loop stack.
+    /// Answers what others have asked, a batch at a time. May give a task that is to be run now, to be
+    /// looked at. On a loop stack.
     #[cold]
-    pub fn answer(&self) {
+    pub fn answer(&self) -> Option<TaskRef> {
+        self.look_away();
         let questions = &self.shared.remotes[self.index].questions;
-        let Some(mut round) = questions.next() else { return };
+        let mut round = questions.next()?;
+        if round.is_over() {
+            round.answers.worker_is_done();
+            return None;
+        }
         for (task, stack) in round.stacks.drain(..BATCH.min(round.stacks.len())) {
             if let Some(trace) = self.visit(stack, task, &round.answers) {
                 round.answers.state.lock().unwrap().traces.insert(task, trace);
             }
         }
-        // What is left, later; if that is nothing, this worker is done.
+        let next = round.tasks.pop_front();
+        let run = next.and_then(|task| self.look_at(&task, &round.answers));
+        // What is left, later; also if that is nothing, since what is seen is told after the poll.
         questions.ask(round);
-    }
-
-    /// Has `stack` capture its backtrace, if `task` is suspended there, on this worker.
-    fn visit(&self, stack: &'static StackHeader, task: Id, answers: &Answers) -> Option<Trace> {
-        let me = std::ptr::from_ref(&self.shared.remotes[self.index]);
-        if !std::ptr::eq(stack.owner.load(Ordering::Relaxed), me) {
-            return None;
-        }
-        // Ours: so what follows is touched by this thread alone.
-        let at = stack.suspended.take()?;
-        if at.as_ptr().addr() < stack.stack().limit().addr().get() + ROOM {
-            stack.suspended.set(Some(at));
-            return Some(Trace::NoRoom);
-        }
-        let visit = Visit { back: Cell::new(None), task, answers, trace: Cell::new(None) };
-        self.switch_for(&visit, at);
-        visit.trace.take()
-    }
-}
-
-/// A visit of a loop to a suspended stack, as the stack sees it.
-pub(super) struct Visit<'a> {
-    /// Where the loop is suspended.
-    pub back: Cell<Option<Suspended>>,
-    task: Id,
-    answers: &'a Answers,
-    trace: Cell<Option<Trace>>,
-}
-
-impl Visit<'_> {
-    /// On the stack that is visited, which belongs to `task`.
-    #[cold]
-    #[inline(never)]
-    pub fn look_around(&self, task: Option<Id>) {
-        if task != Some(self.task) {
-            return;
-        }
-        let addresses = addresses();
-        let mut state = self.answers.state.lock().unwrap();
-        let known = state.known.entry(addresses.into());
-        let trace = known.or_insert_with(|| Arc::new(Backtrace::force_capture()));
-        self.trace.set(Some(Trace::Captured(trace.clone())));
+        run
     }
 }
 
