@@ -26,10 +26,10 @@ const LAYERS: &[&[&str]] = &[
     &["scope", "fiber", "metrics"],
     &["scheduler"],
     &["wait"],
-    &["reactor", "time"],
+    &["reactor", "time", "flight"],
     &["sync", "race"],
     &["context", "cell"],
-    &["record", "console", "entered"],
+    &["record", "console", "entered", "on_signal"],
     &["primitives"],
 ];
 

@@ -121,8 +121,10 @@ mod context;
 #[cfg(feature = "tracing-layer")]
 mod entered;
 pub mod fiber;
+mod flight;
 pub mod metrics;
 pub mod net;
+mod on_signal;
 mod primitives;
 pub mod race;
 mod reactor;

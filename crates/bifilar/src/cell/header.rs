@@ -225,6 +225,9 @@ impl Header {
             }
             Event::PollEnd { task, outcome }
         });
+        if outcome == Outcome::Panicked {
+            record::panicked(self.meta.id.get());
+        }
     }
 
     /// How a task ended whose future was dropped instead of polled.
