@@ -6,6 +6,7 @@
 use std::{
     error::Error,
     io::{BufRead, BufReader, IsTerminal, Write},
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -71,7 +72,7 @@ pub struct Measured {
 
 /// Measures, prints the tables, and writes the raw figures.
 pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let cells = cells(options);
+    let cells = cells(&options.only, &options.contestants);
     if options.list || cells.is_empty() {
         report::list(&cells);
         return if cells.is_empty() { Err("no cell has these names".into()) } else { Ok(()) };
@@ -119,15 +120,16 @@ fn progress(text: &str) {
     }
 }
 
-fn cells(options: &Options) -> Vec<Cell> {
+/// The cells whose scenarios and contestants have names that begin so; no name means all.
+pub fn cells(only: &[String], contestants: &[String]) -> Vec<Cell> {
     let wanted = |names: &[String], name: &str| {
         names.is_empty() || names.iter().any(|begin| name.starts_with(begin.as_str()))
     };
-    let scenarios = SCENARIOS.iter().filter(|s| wanted(&options.only, s.name));
+    let scenarios = SCENARIOS.iter().filter(|s| wanted(only, s.name));
     scenarios
         .flat_map(|scenario| CONTESTANTS.iter().map(move |contestant| (scenario, contestant)))
         .filter(|(scenario, contestant)| scenario.suits(contestant))
-        .filter(|(_, contestant)| wanted(&options.contestants, contestant.name))
+        .filter(|(_, contestant)| wanted(contestants, contestant.name))
         .collect()
 }
 
@@ -154,26 +156,33 @@ fn random(state: &mut u64) -> u64 {
 fn measure((scenario, contestant): Cell, milliseconds: u64) -> Result<Value, Box<dyn Error>> {
     let time = milliseconds.to_string();
     let Work::Echo(connections) = scenario.work else {
-        let child = start(&["cell", contestant.name, scenario.name, &time])?;
+        let child =
+            start(&std::env::current_exe()?, &["cell", contestant.name, scenario.name, &time])?;
         return Ok(serde_json::from_str(&output(child)?)?);
     };
-    let mut server = start(&["serve", contestant.name])?;
-    let mut address = String::new();
-    BufReader::new(server.stdout.take().ok_or("no output")?).read_line(&mut address)?;
+    let program = std::env::current_exe()?;
+    let (mut server, address) = start_server(&program, contestant.name)?;
     let figures = (|| -> Result<Value, Box<dyn Error>> {
         let server = server.id().to_string();
         let time = (milliseconds * 3).to_string();
-        let arguments = ["load", address.trim(), &server, &connections.to_string(), &time];
-        Ok(serde_json::from_str(&output(start(&arguments)?)?)?)
+        let arguments = ["load", &address, &server, &connections.to_string(), &time];
+        Ok(serde_json::from_str(&output(start(&program, &arguments)?)?)?)
     })();
     server.kill()?;
     server.wait()?;
     figures
 }
 
-fn start(arguments: &[&str]) -> std::io::Result<Child> {
+/// Starts an echo server, to be ended by the caller; with its address.
+pub fn start_server(program: &Path, contestant: &str) -> Result<(Child, String), Box<dyn Error>> {
+    let mut server = start(program, &["serve", contestant])?;
+    let mut address = String::new();
+    BufReader::new(server.stdout.take().ok_or("no output")?).read_line(&mut address)?;
+    Ok((server, address.trim().to_owned()))
+}
+
+fn start(program: &Path, arguments: &[&str]) -> std::io::Result<Child> {
     std::io::stdout().flush()?;
-    let program = std::env::current_exe()?;
     Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()
 }
 

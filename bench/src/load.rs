@@ -6,7 +6,7 @@
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
-    os::fd::AsFd,
+    os::fd::{AsFd, OwnedFd},
     time::{Duration, Instant},
 };
 
@@ -36,26 +36,15 @@ pub fn run(
 ) -> io::Result<()> {
     machine::die_with_parent()?;
     machine::pin(1)?;
-    let queue = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    let mut all = Vec::with_capacity(connections);
-    for index in 0..connections {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
-        let data = epoll::EventData::new_u64(index as u64);
-        epoll::add(&queue, stream.as_fd(), data, epoll::EventFlags::IN)?;
-        all.push(Connection { stream, sent: Instant::now(), received: 0 });
-    }
-    for connection in &mut all {
-        connection.send()?;
-    }
+    let mut load = Load::connect(address, connections)?;
+    load.begin()?;
 
     let time = Duration::from_millis(milliseconds);
-    exchange(&queue, &mut all, time / 4, &mut Vec::new())?;
+    load.exchange(time / 4, &mut Vec::new())?;
     let mut latencies_ns = Vec::with_capacity(1 << 20);
     let (user, system) = machine::cpu_time(server)?;
     let begin = Instant::now();
-    exchange(&queue, &mut all, time, &mut latencies_ns)?;
+    load.exchange(time, &mut latencies_ns)?;
     let elapsed = begin.elapsed();
     let (user_after, system_after) = machine::cpu_time(server)?;
 
@@ -77,31 +66,81 @@ pub fn run(
     Ok(())
 }
 
-/// Sends and receives for `time`; notes how long each round trip took.
-fn exchange(
-    queue: impl AsFd,
-    all: &mut [Connection],
-    time: Duration,
-    latencies_ns: &mut Vec<u64>,
-) -> io::Result<()> {
-    let begin = Instant::now();
-    let mut events = Vec::with_capacity(EVENTS);
-    let limit = Duration::from_secs(5).try_into().ok();
-    while begin.elapsed() < time {
-        events.clear();
-        epoll::wait(&queue, rustix::buffer::spare_capacity(&mut events), limit.as_ref())?;
+/// Connections to one server, and the queue of their events.
+pub struct Load {
+    queue: OwnedFd,
+    all: Vec<Connection>,
+}
+
+impl Load {
+    /// Connects, and sends nothing yet.
+    pub fn connect(address: SocketAddr, connections: usize) -> io::Result<Self> {
+        let queue = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let mut all = Vec::with_capacity(connections);
+        for index in 0..connections {
+            let stream = TcpStream::connect(address)?;
+            stream.set_nodelay(true)?;
+            stream.set_nonblocking(true)?;
+            let data = epoll::EventData::new_u64(index as u64);
+            epoll::add(&queue, stream.as_fd(), data, epoll::EventFlags::IN)?;
+            all.push(Connection { stream, sent: Instant::now(), received: 0 });
+        }
+        Ok(Load { queue, all })
+    }
+
+    /// Sends the first message on each connection.
+    fn begin(&mut self) -> io::Result<()> {
+        self.all.iter_mut().try_for_each(Connection::send)
+    }
+
+    /// Sends and receives for `time`; notes how long each round trip took.
+    fn exchange(&mut self, time: Duration, latencies_ns: &mut Vec<u64>) -> io::Result<()> {
+        let begin = Instant::now();
+        while begin.elapsed() < time {
+            self.wait(|connection| {
+                latencies_ns.push(connection.sent.elapsed().as_nanos() as u64);
+                connection.send()
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Begins, sends and receives for `time`, and waits until all messages are back; how many round
+    /// trips that were.
+    pub fn round(&mut self, time: Duration) -> io::Result<u64> {
+        let begin = Instant::now();
+        self.begin()?;
+        let (mut trips, mut under_way) = (0, self.all.len());
+        while under_way > 0 {
+            let goes_on = begin.elapsed() < time;
+            self.wait(|connection| {
+                trips += 1;
+                if goes_on {
+                    return connection.send();
+                }
+                under_way -= 1;
+                Ok(())
+            })?;
+        }
+        Ok(trips)
+    }
+
+    /// Waits for events, and calls `back` for each connection whose message is back.
+    fn wait(&mut self, mut back: impl FnMut(&mut Connection) -> io::Result<()>) -> io::Result<()> {
+        let mut events = Vec::with_capacity(EVENTS);
+        let limit = Duration::from_secs(5).try_into().ok();
+        epoll::wait(&self.queue, rustix::buffer::spare_capacity(&mut events), limit.as_ref())?;
         if events.is_empty() {
             return Err(io::Error::other("the server has been silent for five seconds"));
         }
         for event in &events {
-            let connection = &mut all[event.data.u64() as usize];
+            let connection = &mut self.all[event.data.u64() as usize];
             if connection.receive()? {
-                latencies_ns.push(connection.sent.elapsed().as_nanos() as u64);
-                connection.send()?;
+                back(connection)?;
             }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 impl Connection {

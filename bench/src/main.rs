@@ -7,6 +7,8 @@
 //!   └─ bench serve CONTESTANT                  the echo server under test, on one core
 //!      bench load ADDRESS SERVER CONNECTIONS   one epoll loop on the other core
 //!   ──► medians and ranges as tables; every single figure under bench/results/
+//! bench pair FIRST SECOND ──► two echo servers in turns, for differences of some per cent
+//! bench instructions ──► instructions per operation, counted by callgrind
 //! ```
 //!
 //! How to read the result stands in `bench/README.md`. This program compares; it doesn't judge a
@@ -14,8 +16,10 @@
 
 mod contestants;
 mod driver;
+mod instructions;
 mod load;
 mod machine;
+mod pair;
 mod plan;
 mod report;
 
@@ -34,9 +38,17 @@ struct Options {
     run: driver::Options,
 }
 
-/// What the driver starts; not for use by hand, though nothing forbids it.
+/// Other ways to measure, and what the driver starts; the latter not for use by hand, though nothing
+/// forbids it.
 #[derive(Debug, Subcommand)]
 enum Child {
+    /// Compare two echo servers in short rounds by turns
+    Pair(pair::Options),
+    /// Count instructions per operation with callgrind, from the package `valgrind`
+    Instructions(instructions::Options),
+    /// Do so many operations of one in-process cell
+    #[command(hide = true)]
+    Operate { contestant: String, scenario: String, operations: u64 },
     /// Measure one in-process cell once
     #[command(hide = true)]
     Cell { contestant: String, scenario: String, milliseconds: u64 },
@@ -52,6 +64,11 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let result: Result<(), Box<dyn Error>> = match options.child {
         None => driver::run(&options.run),
+        Some(Child::Pair(options)) => pair::run(&options),
+        Some(Child::Instructions(options)) => instructions::run(&options),
+        Some(Child::Operate { contestant, scenario, operations }) => {
+            plan::operate(&contestant, &scenario, operations)
+        }
         Some(Child::Cell { contestant, scenario, milliseconds }) => {
             plan::measure_cell(&contestant, &scenario, milliseconds)
         }

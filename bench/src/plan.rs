@@ -143,6 +143,14 @@ impl Scenario {
             }
     }
 
+    /// Does so many operations; how long they took.
+    fn operate(&self, contestant: &Contestant, operations: u64) -> Option<Duration> {
+        Some(match self.work {
+            Work::Turns(coroutines) => contestant.turns?(coroutines, operations),
+            _ => self.count(contestant)?(self.workers, operations),
+        })
+    }
+
     fn count(&self, contestant: &Contestant) -> Option<Count> {
         match self.work {
             Work::Spawn => contestant.spawn,
@@ -154,6 +162,30 @@ impl Scenario {
     }
 }
 
+/// In a child process: does so many operations of one cell, and measures nothing.
+pub fn operate(contestant: &str, scenario: &str, operations: u64) -> Result<(), Box<dyn Error>> {
+    let (contestant, scenario) = prepare(contestant, scenario)?;
+    scenario.operate(contestant, operations).ok_or("not a cell")?;
+    Ok(())
+}
+
+/// The process of a cell.
+fn prepare(
+    contestant: &str,
+    scenario: &str,
+) -> Result<(&'static Contestant, &'static Scenario), Box<dyn Error>> {
+    let contestant = contestants::find(contestant)?;
+    let scenario = SCENARIOS
+        .iter()
+        .find(|known| known.name == scenario)
+        .ok_or_else(|| format!("no scenario `{scenario}`"))?;
+    machine::die_with_parent()?;
+    if scenario.workers == 1 {
+        machine::pin(0)?;
+    }
+    Ok((contestant, scenario))
+}
+
 /// In a child process: measures one cell and prints nanoseconds per operation,
 /// by the clock and of CPU time.
 pub fn measure_cell(
@@ -161,22 +193,8 @@ pub fn measure_cell(
     scenario: &str,
     milliseconds: u64,
 ) -> Result<(), Box<dyn Error>> {
-    let contestant = contestants::find(contestant)?;
-    let scenario = SCENARIOS
-        .iter()
-        .find(|known| known.name == scenario)
-        .ok_or_else(|| format!("no scenario `{scenario}`"))?;
-    let run = |operations| -> Option<Duration> {
-        Some(match scenario.work {
-            Work::Turns(coroutines) => contestant.turns?(coroutines, operations),
-            _ => scenario.count(contestant)?(scenario.workers, operations),
-        })
-    };
-    let run = |operations| run(operations).ok_or("not a cell");
-    machine::die_with_parent()?;
-    if scenario.workers == 1 {
-        machine::pin(0)?;
-    }
+    let (contestant, scenario) = prepare(contestant, scenario)?;
+    let run = |operations| scenario.operate(contestant, operations).ok_or("not a cell");
     // The first run has a worker's number of batches in it, so nobody measures a cold cache.
     let time = Duration::from_millis(milliseconds);
     let mut operations: u64 = match scenario.work {

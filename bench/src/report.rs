@@ -88,7 +88,7 @@ fn ratios(cell: &Cell, figure: &str, measured: &[Measured]) -> Vec<f64> {
 }
 
 /// The middle value, or the mean of the two in the middle.
-fn median(sorted: &[f64]) -> Option<f64> {
+pub fn median(sorted: &[f64]) -> Option<f64> {
     let middle = sorted.len() / 2;
     match sorted.len() {
         0 => None,

@@ -15,6 +15,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("bifilar-macros", &["bifilar"]),
     ("bifilar", &["bifilar-coroutine", "bifilar-events", "bifilar-timeline", "bifilar-macros"]),
     ("bifilar-compat", &["bifilar"]),
+    ("bifilar-console", &["bifilar"]),
     ("bifilar-chat", &["bifilar", "bifilar-compat", "bifilar-events", "bifilar-timeline"]),
     ("bifilar-get", &["bifilar", "bifilar-compat", "bifilar-timeline"]),
     ("xtask", &[]),

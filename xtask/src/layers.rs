@@ -26,10 +26,10 @@ const LAYERS: &[&[&str]] = &[
     &["scope", "fiber", "metrics"],
     &["scheduler"],
     &["wait"],
-    &["reactor", "time"],
+    &["reactor", "time", "flight"],
     &["sync", "race"],
     &["context", "cell"],
-    &["record", "entered"],
+    &["record", "console", "entered", "on_signal"],
     &["primitives"],
 ];
 
@@ -46,6 +46,8 @@ const PEERS: &[(&str, &str)] = &[
     // The timers bound the reactor's sleep; a sleep finds the timers in its worker's reactor.
     ("reactor", "time"),
     ("time", "reactor"),
+    // The spans of tasks are not to be moved with the program's own.
+    ("console", "entered"),
     // The context names the current task's cell; a cell sets the context while it is polled.
     ("context", "cell"),
     ("cell", "context"),

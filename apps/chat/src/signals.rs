@@ -4,7 +4,7 @@
 //! or free, for it.
 
 use std::{
-    io::{self, Read, Stdin, Write},
+    io::{self, Stdin, Write},
     os::{fd::AsFd, unix::net::UnixStream},
     sync::{
         Arc,
@@ -56,24 +56,6 @@ pub fn on_first(
             SIGTERM => "SIGTERM",
             _ => "standard input has closed",
         });
-    };
-    thread::Builder::new().name("signals".into()).spawn(watch)?;
-    Ok(())
-}
-
-/// Calls `act` on a thread of its own each time that `signal` has come; once for several that come
-/// while it acts.
-///
-/// # Errors
-///
-/// What the operating system says when the handler or the thread cannot be made.
-pub fn on_each(signal: i32, act: impl Fn() + Send + 'static) -> io::Result<()> {
-    let (mut came, handler) = UnixStream::pair()?;
-    pipe::register(signal, handler)?;
-    let watch = move || {
-        while matches!(came.read(&mut [0; 64]), Ok(1..)) {
-            act();
-        }
     };
     thread::Builder::new().name("signals".into()).spawn(watch)?;
     Ok(())

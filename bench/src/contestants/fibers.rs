@@ -73,7 +73,16 @@ pub fn turns(count: usize, turns: u64) -> Duration {
 
 /// Two fibers that yield.
 pub fn yields(workers: usize, operations: u64) -> Duration {
-    Builder::new().workers(workers).run(|| {
+    yield_in(Builder::new(), workers, operations)
+}
+
+/// The same while all that the runtime does is recorded.
+pub fn recorded_yields(workers: usize, operations: u64) -> Duration {
+    yield_in(recorded(), workers, operations)
+}
+
+fn yield_in(runtime: Builder, workers: usize, operations: u64) -> Duration {
+    runtime.workers(workers).run(|| {
         let body = move || (0..operations / 2).for_each(|_| yield_now());
         let begin = Instant::now();
         let fibers = [fiber::spawn(body), fiber::spawn(body)];
@@ -86,7 +95,16 @@ pub fn yields(workers: usize, operations: u64) -> Duration {
 
 /// Round trips over two channels.
 pub fn channel(workers: usize, operations: u64) -> Duration {
-    Builder::new().workers(workers).run(|| {
+    channel_in(Builder::new(), workers, operations)
+}
+
+/// The same while all that the runtime does is recorded.
+pub fn recorded_channel(workers: usize, operations: u64) -> Duration {
+    channel_in(recorded(), workers, operations)
+}
+
+fn channel_in(runtime: Builder, workers: usize, operations: u64) -> Duration {
+    runtime.workers(workers).run(|| {
         let (ping, pinged) = bounded(1);
         let (pong, ponged) = bounded(1);
         let other = fiber::spawn(move || {
@@ -115,8 +133,11 @@ pub fn echo(listener: TcpListener) {
 
 /// The same while all that the runtime does is recorded.
 pub fn recorded_echo(listener: TcpListener) {
-    let recorder = Recorder::new(RECORDED);
-    serve(Builder::new().record(&recorder), listener);
+    serve(recorded(), listener);
+}
+
+fn recorded() -> Builder {
+    Builder::new().record(&Recorder::new(RECORDED))
 }
 
 fn serve(runtime: Builder, listener: TcpListener) {

@@ -191,8 +191,8 @@ pub const CONTESTANTS: &[Contestant] = &[
         spawn: None,
         block: None,
         turns: None,
-        yields: None,
-        channel: None,
+        yields: Some(fibers::recorded_yields),
+        channel: Some(fibers::recorded_channel),
         echo: Some(fibers::recorded_echo),
     },
     Contestant {

@@ -66,6 +66,7 @@ where
     let meta = Meta {
         id: Id::next(),
         kind: birth.kind,
+        main: birth.main,
         pinned: None,
         shard: 0,
         location: birth.location,

@@ -98,7 +98,7 @@ fn exit_all() -> PutAway {
 }
 
 /// Runs what is not the program's own entering and exiting.
-fn moving(f: impl FnOnce()) {
+pub(crate) fn moving(f: impl FnOnce()) {
     MOVING.set(true);
     f();
     MOVING.set(false);

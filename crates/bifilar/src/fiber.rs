@@ -119,6 +119,7 @@ pub fn yield_now() {
 /// use std::time::Duration;
 /// bifilar::run(|| bifilar::fiber::sleep(Duration::from_millis(1)));
 /// ```
+#[track_caller]
 pub fn sleep(duration: Duration) {
     time::sleep(duration).wait();
 }

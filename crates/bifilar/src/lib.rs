@@ -42,6 +42,7 @@
 //! | talk | [`net`], [`sync`], [`time`] |
 //! | call what blocks for real | [`unblock`] |
 //! | see what is going on | [`dump()`], [`metrics`], [`Runtime::shutdown`], [`TaskReport`] |
+//! | see it live | tokio-console, with the feature `console` |
 //! | see what ran when | [`Builder::record`], [`recording`], [`timeline`] |
 //! | test | `#[bifilar::test]`, [`Builder::simulate`] |
 //!
@@ -96,14 +97,34 @@
 //! - With `panic = "abort"`, cancelling reaches `.await` points only: stacks can't be unwound. A
 //!   runtime that ends leaves them as they are.
 
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `backtrace` | names in the [watchdog's](Builder::watchdog) backtraces |
+//! | `console` | spans and events of `tracing` that the crate `console-subscriber` understands: tasks, fibers and blocking calls, their polls and wakers, and what they wait for, in tokio-console |
+//! | `tracing-layer` | `recording::TracingLayer`: spans of `tracing` in recordings, and right across suspensions |
+//!
+//! With `console`, each task has a span, in which it runs: spans that it opens have that as their
+//! parent, unless a filter keeps "runtime.spawn" from their subscriber. The task's span is left where its
+//! stack is suspended. That the *program's* spans are left there as well takes `tracing-layer`.
+//! `console-subscriber` must be compiled with `--cfg console_without_tokio_unstable` (or
+//! `--cfg tokio_unstable`) in `RUSTFLAGS`.
+
 mod blocking;
 mod cell;
+mod console;
 mod context;
 #[cfg(feature = "tracing-layer")]
 mod entered;
 pub mod fiber;
+mod flight;
 pub mod metrics;
 pub mod net;
+mod on_signal;
 mod primitives;
 pub mod race;
 mod reactor;

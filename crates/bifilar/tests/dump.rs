@@ -245,11 +245,12 @@ fn async_tasks_show_what_they_await_and_where() {
         local();
 
         let dump = dump_when(runtime.handle(), |dump| {
-            let count = |is: fn(&&TaskDump) -> bool| dump.tasks().iter().filter(is).count();
-            let idle = count(|task| task.report().activity() == Activity::Idle);
-            // A machine that is busy otherwise may keep the worker from its answer.
-            let seen = count(|task| !task.leaves().is_empty());
-            (dump.tasks().len(), idle, seen) == (6, 5, 4)
+            let idle = |task: &&TaskDump| task.report().activity() == Activity::Idle;
+            // A worker that doesn't answer within a second gives none, on a machine that is busy.
+            let found = |task: &&TaskDump| !task.leaves().is_empty();
+            dump.tasks().len() == 6
+                && dump.tasks().iter().filter(idle).count() == 5
+                && dump.tasks().iter().filter(found).count() == 4
         });
         let leaves = |name: &str| {
             let task = dump.tasks().iter().find(|task| task.report().name() == Some(name)).unwrap();
@@ -259,8 +260,8 @@ fn async_tasks_show_what_they_await_and_where() {
                     let calls = leaf.backtrace().into_iter().map(|call| call.function);
                     // Of the test's own functions.
                     let own = calls.filter_map(|name| {
-                        // Closures are `{{closure}}` or `{closure#0}`, as the compiler mangles names.
                         let path = name.strip_prefix("dump::")?;
+                        // `{{closure}}`, or `{closure#0}` by the newer mangling.
                         Some(path.split("::{").next()?.to_string())
                     });
                     let what = leaf.waits_for().split([',', '3']).next().unwrap().to_string();

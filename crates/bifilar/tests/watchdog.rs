@@ -58,14 +58,24 @@ fn compute(time: Duration) {
     }
 }
 
+/// In a call that the thread sanitizer knows to block. In others (`thread::sleep` makes one) it keeps
+/// signals until the call has returned.
 #[inline(never)]
 fn block(time: Duration) {
-    thread::sleep(time);
+    let begin = Instant::now();
+    while let Some(rest) = time.checked_sub(begin.elapsed()) {
+        // SAFETY: may be called at any time.
+        unsafe { libc::usleep(rest.as_micros().try_into().unwrap()) };
+    }
 }
 
 /// The function `within` is among the calls of the trace.
 #[track_caller]
 fn assert_trace_has(trace: &str, name: &str, within: fn(Duration)) {
+    if cfg!(bifilar_sanitizer = "thread") && name == "compute" {
+        // Handlers are called later, elsewhere than where the signal came: the walk finds no caller.
+        return;
+    }
     if cfg!(feature = "backtrace") {
         let place = format!("watchdog::{name}\n             at ");
         assert!(trace.contains(&place), "no {place:?} in:\n{trace}");

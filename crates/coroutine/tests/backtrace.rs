@@ -4,10 +4,8 @@ mod child;
 
 use std::{
     backtrace::Backtrace,
-    env,
-    io::Write,
     panic::{AssertUnwindSafe, catch_unwind},
-    process::{Command, exit},
+    process::exit,
 };
 
 use bifilar_coroutine::{Coroutine, CoroutineState::*};
@@ -77,7 +75,6 @@ fn stop_here() {
 
 #[test]
 fn gdb_ends_at_the_base() {
-    const TEST: &str = "gdb_ends_at_the_base";
     if let Side::Child(_) = child::side() {
         recognisable_outer(&mut Coroutine::new(|suspender, ()| {
             stop_here();
@@ -85,26 +82,10 @@ fn gdb_ends_at_the_base() {
         }));
         return;
     }
-    let here = env::var(child::RUNNER).is_err()
-        && Command::new("gdb").arg("--version").output().is_ok_and(|gdb| gdb.status.success());
-    if !here {
-        // Past the test harness, which would swallow it.
-        let _ = writeln!(std::io::stderr(), "SKIPPED {TEST}: there is no gdb for this processor");
-        return;
-    }
-    let output = Command::new("gdb")
-        .args(["-nx", "-batch", "-ex", "set debuginfod enabled off", "-ex", "run", "-ex", "bt"])
-        .arg("--args")
-        .arg(env::current_exe().unwrap())
-        .args([TEST, "--exact", "--nocapture", "--test-threads=1"])
-        .env(child::VARIABLE, "stop")
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    let all = format!("{text}\n{}", String::from_utf8_lossy(&output.stderr));
-    let frames: Vec<&str> = text.lines().filter(|line| line.starts_with('#')).collect();
+    let Some(stopped) = child::stopped_in_gdb("gdb_ends_at_the_base") else { return };
+    let (all, frames) = (&stopped.said, stopped.frames());
     assert!(frames.iter().any(|frame| frame.contains("stop_here")), "{all}");
-    assert!(!text.contains("recognisable_outer"), "{all}");
+    assert!(!frames.iter().any(|frame| frame.contains("recognisable_outer")), "{all}");
     assert!(frames.last().is_some_and(|frame| frame.contains("::base")), "{all}");
     // What it says when frames repeat, or lead nowhere.
     assert!(!all.contains("Backtrace stopped"), "{all}");

@@ -73,7 +73,7 @@ pub use diagram::{
 };
 pub use event::{Event, NO_TASK, Name, Outcome, StackId, TaskId, WorkerId};
 pub use lines::ParseError;
-pub use recorder::{Recorder, ThreadRecorder, enabled, set_enabled};
+pub use recorder::{Recorder, ThreadRecorder, enabled, set_enabled, switches};
 pub use recording::{Record, Recording, Track};
 
 #[cfg(doctest)]

@@ -26,7 +26,7 @@ struct Fields {
 }
 
 /// The four words of a record.
-#[inline]
+#[inline(always)]
 pub(crate) fn pack(record: Record) -> [u64; WORDS] {
     let Fields { kind, detail, short, first, second } = fields(record.event);
     let kinds = u64::from(kind) | u64::from(detail) << 8 | u64::from(short) << 32;
@@ -52,7 +52,7 @@ fn join(low: u32, high: u32) -> u64 {
     u64::from(low) | u64::from(high) << 32
 }
 
-#[inline]
+#[inline(always)]
 fn fields(event: Event) -> Fields {
     let new = |kind, first, second, short| Fields { kind, detail: 0, short, first, second };
     match event {

@@ -17,7 +17,7 @@ use crate::ring::{Copied, Cursor, Ring};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -27,9 +27,12 @@ const MAX_NAMES: usize = 1 << 16;
 /// Threads that are finished and whose records are kept all the same; the oldest go first.
 const MAX_FINISHED: usize = 64;
 
-/// Relaxed throughout: nothing else is published by it, and a record more or less at the moment
-/// of switching doesn't matter.
+/// Relaxed throughout, as the next one: nothing else is published by it, and a record more or less at the
+/// moment of switching doesn't matter.
 static ENABLED: AtomicBool = AtomicBool::new(false);
+
+/// How often `ENABLED` has changed.
+static SWITCHES: AtomicU32 = AtomicU32::new(0);
 
 /// Whether recording is switched on, in this process; at first it is not.
 ///
@@ -53,7 +56,26 @@ pub fn enabled() -> bool {
 /// bifilar_timeline::set_enabled(true);
 /// ```
 pub fn set_enabled(enabled: bool) {
-    ENABLED.store(enabled, Ordering::Relaxed);
+    if ENABLED.swap(enabled, Ordering::Relaxed) != enabled {
+        SWITCHES.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// How often recording was switched on or off in this process, from [`set_enabled`]: for who keeps
+/// something from one event to the next, and must know whether there may have been others between.
+///
+/// ```
+/// use bifilar_timeline::{set_enabled, switches};
+/// set_enabled(true);
+/// let before = switches();
+/// set_enabled(true);
+/// assert_eq!(switches(), before);
+/// set_enabled(false);
+/// assert_ne!(switches(), before);
+/// ```
+#[inline]
+pub fn switches() -> u32 {
+    SWITCHES.load(Ordering::Relaxed)
 }
 
 /// Keeps the newest records of every thread that asked for a [`ThreadRecorder`].
@@ -218,6 +240,7 @@ impl Recorder {
     /// let recorder = Recorder::with_clock(16, || 42);
     /// assert_eq!(recorder.now_ns(), 42);
     /// ```
+    #[inline]
     pub fn now_ns(&self) -> u64 {
         self.shared.clock.now_ns()
     }
@@ -306,13 +329,15 @@ impl ThreadRecorder {
     /// thread.record_at(now, Event::Wake { from: 3, to: 5 });
     /// # assert_eq!(recorder.snapshot().threads[0].events.len(), 2);
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn record_at(&self, time_ns: u64, event: Event) {
         if enabled() {
             self.push(time_ns, event);
         }
     }
 
+    /// Inlined wherever the kind of the event is known, so that nobody has to look which it is.
+    #[inline(always)]
     fn push(&self, time_ns: u64, event: Event) {
         let mut cursor = self.cursor.get();
         self.ring.push(&mut cursor, pack(Record { time_ns, event }));

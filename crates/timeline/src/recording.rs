@@ -4,7 +4,7 @@
 //! the threads that go on recording.
 
 use crate::event::{Event, Name};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Something that happened, and when.
 ///
@@ -77,6 +77,38 @@ impl Recording {
     /// ```
     pub fn name(&self, name: Name) -> &str {
         self.names.get(name.0 as usize).map_or("", |name| name)
+    }
+
+    /// What happened at most `last` before the newest record; what is left out counts as lost.
+    ///
+    /// ```
+    /// use bifilar_timeline::Recording;
+    /// use std::time::Duration;
+    ///
+    /// let recording: Recording = "\
+    /// thread one
+    /// 100 worker-park worker=0
+    /// 250 worker-unpark worker=0
+    /// thread two
+    /// 300 worker-park worker=1
+    /// ".parse()?;
+    /// let last = recording.clone().last(Duration::from_nanos(100));
+    /// assert_eq!((last.threads[0].events.len(), last.threads[0].lost), (1, 1));
+    /// assert_eq!(last.threads[1], recording.threads[1]);
+    /// # Ok::<(), bifilar_timeline::ParseError>(())
+    /// ```
+    #[must_use]
+    pub fn last(mut self, last: Duration) -> Recording {
+        let newest_ns = self.threads.iter().filter_map(|track| track.events.last());
+        let newest_ns = newest_ns.map(|record| record.time_ns).max().unwrap_or(0);
+        let last_ns = u64::try_from(last.as_nanos()).unwrap_or(u64::MAX);
+        for track in &mut self.threads {
+            let from_ns = newest_ns.saturating_sub(last_ns);
+            let old = track.events.partition_point(|record| record.time_ns < from_ns);
+            track.events.drain(..old);
+            track.lost += old as u64;
+        }
+        self
     }
 
     /// The records of all threads in the order of their times; at equal times, in the order of

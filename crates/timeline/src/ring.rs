@@ -32,6 +32,9 @@
 use crate::packed::WORDS;
 use crate::primitives::{AtomicU64, Ordering, fence};
 
+/// On cache lines of its own (two, since processors fetch them in pairs): `written` changes with each
+/// record, and the rings of other threads may be allocated beside it.
+#[repr(align(128))]
 pub(crate) struct Ring {
     slots: Box<[[AtomicU64; WORDS]]>,
     /// How many records have been written since the beginning.
@@ -66,7 +69,7 @@ impl Ring {
     /// Writes a record over the oldest one. For the owner alone, which passes its cursor from call
     /// to call. (Loading `written` here instead would hide `copy`'s loads from loom, which looks
     /// back one access only.)
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&self, cursor: &mut Cursor, words: [u64; WORDS]) {
         fence(Ordering::Release); // partner: the fence in `copy`
         for (place, word) in self.slots[cursor.slot].iter().zip(words) {

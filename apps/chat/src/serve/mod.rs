@@ -43,10 +43,9 @@ use std::{
     time::Duration,
 };
 
-use bifilar::sync::CancelToken;
+use bifilar::{recording::FlightRecorder, sync::CancelToken};
 
 use crate::{address, groups::Groups, limits, signals};
-use flight::Flight;
 use sessions::Sessions;
 
 /// How a server is written.
@@ -102,8 +101,9 @@ pub struct Options {
     #[arg(long, value_name = "SECONDS", default_value = "5")]
     #[arg(value_parser = clap::value_parser!(u32).range(..=86_400))]
     pub shutdown_limit: u32,
-    /// Draw what ran of late, at the end and on SIGUSR1: .svg, .html (to look around in), .json (for
-    /// Perfetto) or .txt; styles fibers and tasks
+    /// Draw what ran of late, on SIGUSR1, when something panics and at the end, each into a file named
+    /// after this one: .svg, .html (to look around in), .json (for Perfetto) or .txt; styles fibers and
+    /// tasks
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
     /// End, as on a signal, when the other end of the pipe that is standard input is closed: so
@@ -148,7 +148,7 @@ pub fn run(options: &Options) -> Result<ExitCode, String> {
         closing: CancelToken::new(),
         shutdown_limit: Duration::from_secs(options.shutdown_limit.into()),
         leash: options.leash,
-        flight: Flight::begin(options)?,
+        flight: flight::begin(options)?,
         metrics: Mutex::new(metrics.transpose()?),
     });
     let served = match options.style {
@@ -158,7 +158,7 @@ pub fn run(options: &Options) -> Result<ExitCode, String> {
         Style::Tasks => tasks::serve(&hall, options),
     };
     if let Some(flight) = &hall.flight {
-        flight.draw();
+        flight::draw(flight);
     }
     match served {
         Ok(0) => {
@@ -203,7 +203,7 @@ struct Hall {
     /// How long that may take.
     shutdown_limit: Duration,
     leash: bool,
-    flight: Option<Flight>,
+    flight: Option<FlightRecorder>,
     /// Where to say how the runtime does, until somebody does.
     metrics: Mutex<Option<TcpListener>>,
 }
@@ -220,7 +220,7 @@ impl Hall {
             runtime = runtime.workers(workers.into());
         }
         if let Some(flight) = &self.flight {
-            runtime = runtime.record(&flight.recorder);
+            runtime = runtime.flight_recorder(flight);
         }
         runtime
     }

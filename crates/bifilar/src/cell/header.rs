@@ -7,6 +7,7 @@ use super::{
     registry,
     state::State,
 };
+use crate::console::Shown;
 use crate::context::{
     Bindings,
     waiting::{self, Noted},
@@ -63,6 +64,8 @@ impl fmt::Display for TaskKind {
 pub(crate) struct Meta {
     pub id: Id,
     pub kind: TaskKind,
+    /// Whether it is what a `block_on` drives.
+    pub main: bool,
     /// The worker that alone may run it, if there is one.
     pub pinned: Option<u16>,
     /// Whose registry it stands in.
@@ -90,6 +93,18 @@ pub(crate) struct Extra {
 }
 
 impl Meta {
+    /// What tokio-console calls this kind of task. Those that it calls "block_on" and "blocking" may keep
+    /// their thread.
+    fn kind_in_console(&self) -> &'static str {
+        match self.kind {
+            _ if self.main => "block_on",
+            TaskKind::Blocking => "blocking",
+            TaskKind::Fiber => "fiber",
+            TaskKind::Async if self.pinned.is_some() => "local",
+            TaskKind::Async => "task",
+        }
+    }
+
     /// Its name, or where it was spawned.
     pub fn recorded_name(&self, log: &record::Log) -> Name {
         self.name().map_or_else(|| log.place(self.location), |name| log.name(name))
@@ -152,13 +167,23 @@ pub(crate) struct Header {
     /// What it waits for, at an `.await` or on a stack that is suspended.
     pub waiting: Noted,
     pub meta: Meta,
+    /// For tokio-console.
+    pub shown: Shown,
 }
 
 /// Points to a task whose memory is kept alive by a reference that is counted elsewhere.
 pub(crate) type TaskRef = NonNull<Header>;
 
 impl Header {
-    pub(super) fn new(vtable: &'static Vtable, scheduler: *const (), meta: Meta) -> Self {
+    /// `size`: of the future.
+    pub(super) fn new(
+        vtable: &'static Vtable,
+        scheduler: *const (),
+        meta: Meta,
+        size: usize,
+    ) -> Self {
+        let (kind, number) = (meta.kind_in_console(), meta.id.get());
+        let shown = Shown::task(kind, meta.name(), number, size, meta.location);
         Header {
             link: Link::new(Kind::Task),
             state: State::new(),
@@ -169,6 +194,7 @@ impl Header {
             stack: AtomicPtr::new(std::ptr::null_mut()),
             waiting: Noted::new(),
             meta,
+            shown,
         }
     }
 
@@ -188,6 +214,10 @@ impl Header {
     /// For the record: its poll ends, by which a task that blocks for real does as well.
     #[inline]
     pub(super) fn record_end(&self, outcome: Outcome) {
+        self.shown.exit();
+        if outcome != Outcome::Pending {
+            self.shown.close();
+        }
         record::event(|log| {
             let task = self.meta.id.get();
             if self.meta.kind == TaskKind::Blocking && outcome != Outcome::Cancelled {
@@ -195,6 +225,9 @@ impl Header {
             }
             Event::PollEnd { task, outcome }
         });
+        if outcome == Outcome::Panicked {
+            record::panicked(self.meta.id.get());
+        }
     }
 
     /// How a task ended whose future was dropped instead of polled.

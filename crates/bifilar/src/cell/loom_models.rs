@@ -73,6 +73,7 @@ fn spawn<F: Future>(future: F) -> (Runnable, super::JoinHandle<F::Output>, &'sta
     let meta = Meta {
         id: Id::next(),
         kind: TaskKind::Async,
+        main: false,
         pinned: None,
         shard: 0,
         location: Location::caller(),

@@ -7,6 +7,7 @@ use super::{
     waker,
 };
 use crate::{
+    console::Operation,
     context::{self, Bound, waiting},
     primitives::{Ordering, UnsafeCell, fence},
     record,
@@ -80,7 +81,7 @@ pub(crate) fn new<F: Future, S: Schedule>(
         }
     };
     let cell = Box::new(Cell::<F, S> {
-        header: Header::new(vtable, scheduler, meta),
+        header: Header::new(vtable, scheduler, meta, size_of::<F>()),
         stage: UnsafeCell::new(Stage::Future(future)),
         scheduler: PhantomData,
     });
@@ -128,7 +129,11 @@ impl Header {
         use super::state::Cancel;
         // SAFETY: alive.
         let header = unsafe { task.as_ref() };
-        match header.state.cancel() {
+        let cancel = header.state.cancel();
+        if !matches!(cancel, Cancel::Nothing) {
+            header.shown.waker(Operation::WakeByRef);
+        }
+        match cancel {
             Cancel::Schedule => (header.vtable.schedule)(task),
             Cancel::Interrupt => {
                 // Partner of the fence in `note_stack`.
@@ -191,6 +196,7 @@ impl Header {
 unsafe fn poll<F: Future, S: Schedule>(task: TaskRef) {
     // SAFETY: the cell is alive: it isn't complete, so the runtime's reference exists.
     let cell = unsafe { task.cast::<Cell<F, S>>().as_ref() };
+    cell.header.shown.enter();
     let result = match cell.header.state.start_poll() {
         StartPoll::Cancelled => Err(cell.header.not_polled()),
         StartPoll::Poll => {

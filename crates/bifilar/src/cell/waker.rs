@@ -1,6 +1,7 @@
 //! The waker of a task: a counted reference to its cell.
 
 use super::header::{Header, TaskRef};
+use crate::console::Operation;
 use std::{
     mem::ManuallyDrop,
     ptr::NonNull,
@@ -28,24 +29,33 @@ unsafe fn task(data: *const ()) -> TaskRef {
 
 unsafe fn clone(data: *const ()) -> RawWaker {
     // SAFETY: a waker's task is alive.
-    unsafe { task(data).as_ref() }.state.ref_inc();
+    let task = unsafe { task(data).as_ref() };
+    task.shown.waker(Operation::Clone);
+    task.state.ref_inc();
     RawWaker::new(data, &VTABLE)
 }
 
 unsafe fn wake(data: *const ()) {
     // SAFETY: a waker's task is alive; the reference is given back after its last use.
     unsafe {
-        wake_by_ref(data);
-        drop(data);
+        task(data).as_ref().shown.waker(Operation::Wake);
+        Header::wake(task(data));
+        Header::release(task(data));
     }
 }
 
 unsafe fn wake_by_ref(data: *const ()) {
     // SAFETY: a waker's task is alive.
-    unsafe { Header::wake(task(data)) }
+    unsafe {
+        task(data).as_ref().shown.waker(Operation::WakeByRef);
+        Header::wake(task(data));
+    }
 }
 
 unsafe fn drop(data: *const ()) {
     // SAFETY: this waker's own reference, not used afterwards.
-    unsafe { Header::release(task(data)) }
+    unsafe {
+        task(data).as_ref().shown.waker(Operation::Drop);
+        Header::release(task(data));
+    }
 }

@@ -28,7 +28,10 @@ pub use local::{BoundFuture, Local};
 pub(crate) use owner::Owner;
 pub(crate) use region::{Interruption, RegionUnwind, Regions, shielded, until};
 
-use crate::cell::{Id, TaskRef};
+use crate::{
+    cell::{Id, TaskRef},
+    console::Shown,
+};
 use std::{
     cell::Cell,
     ptr::{self, NonNull},
@@ -115,6 +118,12 @@ pub(crate) struct Saved {
 }
 
 impl Saved {
+    /// The task that is put away, as tokio-console knows it.
+    pub fn shown(&self) -> Option<&Shown> {
+        // SAFETY: its poll is only suspended, so it is alive.
+        Some(&unsafe { self.task.as_ref()?.as_ref() }.shown)
+    }
+
     /// The number of the task that is put away.
     pub fn task_id(&self) -> Option<Id> {
         // SAFETY: its poll is only suspended, so it is alive.

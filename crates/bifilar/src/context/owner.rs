@@ -8,14 +8,23 @@
 //! Reports read it while tasks run. A holder that was returned since tells of another lock, and one that
 //! is assigned just while the lock is taken may tell the previous task until it is taken again: reports
 //! are no more exact than that, and everything in them is plain data.
+//!
+//! Numbers are told without any order; that a holder has been *made* when somebody looks at it is another
+//! matter. Who comes to it by its lock acquires what `assign` releases. Who has it from a note takes the
+//! lock of [`UNUSED`] first: the note was written after `assign` had left that lock, so whoever has read
+//! it takes the lock later. Notes, which every wait writes, stay as cheap as they are.
 
-use super::waiting::{Waiting, What, note, task_number};
+use super::waiting::{Waiting, What, note, task_number, tell};
+use crate::console::Resource;
 use std::{
     panic::Location,
     ptr,
     sync::{
         Mutex,
-        atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicPtr, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     task::Poll,
 };
@@ -35,6 +44,7 @@ pub(crate) struct Owner {
     task: AtomicU64,
     /// Where it stands for those who wait. Null: nobody has.
     holder: AtomicPtr<Holder>,
+    shown: Resource,
 }
 
 impl Owner {
@@ -44,6 +54,7 @@ impl Owner {
             made_at: Location::caller(),
             task: AtomicU64::new(0),
             holder: AtomicPtr::new(ptr::null_mut()),
+            shown: Resource::new(),
         }
     }
 
@@ -70,6 +81,7 @@ impl Owner {
     /// Notes who holds the lock, if `poll` didn't get it; and who has it now, if it did.
     #[inline]
     pub fn noted<T>(&self, what: What, poll: Poll<T>) -> Poll<T> {
+        tell(&self.shown, what, poll.is_ready());
         match poll {
             Poll::Pending => {
                 let detail = ptr::from_ref(self.holder_for_waiters()).expose_provenance() as u64;
@@ -84,8 +96,11 @@ impl Owner {
 
     #[inline]
     fn holder(&self) -> Option<&'static Holder> {
-        // SAFETY: null, or one that was assigned below; they live for ever.
-        unsafe { self.holder.load(Relaxed).as_ref() }
+        if self.holder.load(Relaxed).is_null() {
+            return None;
+        }
+        // SAFETY: one that was assigned below (Acquire: partner of the Release there); they live for ever.
+        unsafe { self.holder.load(Acquire).as_ref() }
     }
 
     fn holder_for_waiters(&self) -> &'static Holder {
@@ -102,7 +117,7 @@ impl Owner {
         // Under the lock, so that two who wait at the same time assign only one.
         self.holder().unwrap_or_else(|| {
             let holder = unused.pop().expect("made above");
-            self.holder.store(ptr::from_ref(holder).cast_mut(), Relaxed);
+            self.holder.store(ptr::from_ref(holder).cast_mut(), Release);
             holder.store(self.task.load(Relaxed), Relaxed);
             holder
         })
@@ -123,6 +138,8 @@ impl Drop for Owner {
 /// # Safety
 /// `noted` is the detail that [`Owner::noted`] gave.
 pub(super) unsafe fn holder(noted: u64) -> u64 {
+    // It has been made before: see the module's head.
+    drop(UNUSED.lock().unwrap());
     let holder: *const Holder = ptr::with_exposed_provenance(noted as usize);
     // SAFETY: as promised, a holder; they live for ever.
     unsafe { holder.as_ref() }.map_or(0, |holder| holder.load(Relaxed))

@@ -12,6 +12,7 @@
 //! a lock stands in a place that outlives the lock: [`owner`](super::owner).
 
 use super::{owner, with};
+use crate::console::{Form, Resource};
 use std::{
     fmt,
     net::SocketAddr,
@@ -107,6 +108,28 @@ impl What {
             What::Cancelled => "cancelled",
             What::Children => "children",
         }
+    }
+}
+
+impl What {
+    /// As the console shows it.
+    fn in_console(self) -> Form {
+        let (kind, concrete_type, operation) = match self {
+            What::Sleep => ("timer", "Sleep", "Sleep::poll"),
+            What::Mutex => ("sync", "Mutex", "Mutex::lock"),
+            What::Read => ("sync", "RwLock", "RwLock::read"),
+            What::Write => ("sync", "RwLock", "RwLock::write"),
+            What::Semaphore => ("sync", "Semaphore", "Semaphore::acquire"),
+            What::Send => ("sync", "channel", "Sender::send"),
+            What::Receive => ("sync", "channel", "Receiver::recv"),
+            What::Oneshot => ("sync", "oneshot", "Receiver::poll"),
+            What::Broadcast => ("sync", "broadcast", "Receiver::recv"),
+            What::Watch => ("sync", "watch", "Receiver::changed"),
+            What::Notify => ("sync", "Notify", "Notify::notified"),
+            What::Barrier => ("sync", "Barrier", "Barrier::wait"),
+            other => ("other", "other", other.word()),
+        };
+        Form { kind, concrete_type, operation }
     }
 }
 
@@ -296,6 +319,23 @@ pub(crate) fn kept<R>(f: impl FnOnce() -> R) -> R {
     });
     restore(noted);
     result
+}
+
+/// Tells the console that the task which runs here has polled what waits for `resource`; and notes
+/// `what` if it isn't ready.
+#[inline]
+pub(crate) fn noted_of<T>(resource: &Resource, what: What, poll: Poll<T>) -> Poll<T> {
+    tell(resource, what, poll.is_ready());
+    noted(what, poll)
+}
+
+/// Tells the console that the task which runs here has polled what waits for `resource`.
+#[inline]
+pub(crate) fn tell(resource: &Resource, what: What, is_ready: bool) {
+    if let Some(task) = with(|context| context.task.get()) {
+        // SAFETY: the task being polled is alive.
+        unsafe { task.as_ref() }.shown.polled(resource, what.in_console(), is_ready);
+    }
 }
 
 /// Notes `what` if `poll` isn't ready.

@@ -9,29 +9,26 @@
 //! # A flight recorder
 //!
 //! The recorder keeps the newest events and forgets the others, so it can stay switched on; and a
-//! snapshot is a call that anybody may make at any time. What calls it is up to the program: a signal
-//! (`chat serve --record` does it on SIGUSR1), an administrator's request, a check that finds
-//! something wrong. Or a panic, in whichever task:
+//! snapshot is a call that anybody may make at any time. A [`FlightRecorder`] makes it when something
+//! happens that is worth a look: a task panics, a poll takes long, a signal comes, or the program asks for
+//! it. It writes the last seconds to a file, or hands them to a callback:
 //!
 //! ```
-//! use bifilar::{Builder, fiber, timeline::{Diagram, Recorder}};
-//! use std::panic;
+//! use bifilar::{Builder, fiber, recording::FlightRecorder, timeline::Recorder};
+//! use std::time::Duration;
 //!
-//! let recorder = Recorder::new(1_000);
-//! let path = std::env::temp_dir().join(format!("panic-{}.html", std::process::id()));
-//! let (flight, crash) = (recorder.clone(), path.clone());
-//! let before = panic::take_hook();
-//! panic::set_hook(Box::new(move |info| {
-//!     before(info);
-//!     // What led to it, up to this very moment.
-//!     let diagram = Diagram::from(&flight.snapshot()).titled("before the panic");
-//!     let _ = diagram.write_to(&crash);
-//! }));
-//! Builder::new().record(&recorder).run(|| {
+//! # let directory = std::env::temp_dir().join(format!("bifilar-landing-{}", std::process::id()));
+//! # std::fs::create_dir_all(&directory)?;
+//! let flight = FlightRecorder::builder(&Recorder::new(16 * 1024)) // half a megabyte for each thread
+//!     .on_panic()
+//!     .on_slow_poll(Duration::from_millis(200))
+//!     .last(Duration::from_secs(10))
+//!     .write_to(directory.join("server.html"))?; // server-20261122T043739Z-panic.html, and so on
+//! Builder::new().flight_recorder(&flight).run(|| {
 //!     assert!(fiber::spawn(|| panic!("expected")).join().is_err());
 //! });
-//! assert!(std::fs::read_to_string(&path)?.contains("before the panic"));
-//! # std::fs::remove_file(path)?;
+//! # assert_eq!(std::fs::read_dir(&directory)?.count(), 1);
+//! # std::fs::remove_dir_all(directory)?;
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
@@ -157,7 +154,7 @@ fn next_number() -> u64 {
 ///
 /// See the example of the [module](self).
 pub fn thread(recorder: &Recorder, name: &str) -> ThreadGuard {
-    let source = record::Source::new(recorder.clone(), None);
+    let source = record::Source::new(recorder.clone(), None, None);
     let entered = record::enter(Some(&source), || name.to_owned());
     ThreadGuard { _entered: entered, not_send: PhantomData }
 }
@@ -203,4 +200,5 @@ pub fn system_call<T: Returned>(
     record::system_call(name, fd.map_or(-1, |fd| fd.as_raw_fd()), bytes, call)
 }
 
+pub use crate::flight::{FlightRecorder, FlightRecorderBuilder, Trigger};
 pub use record::Returned;

@@ -4,6 +4,7 @@ use super::{LocalRuntime, Runtime, SHUTDOWN_LIMIT, drive_to_end, sigquit, thread
 use crate::{
     cell::TaskKind,
     fiber::Body,
+    flight::FlightRecorder,
     scheduler::{self, Birth, Config, Driver, Shared},
     wait::Wait,
 };
@@ -31,6 +32,7 @@ pub struct Builder {
     watchdog: Option<Duration>,
     dump_on_sigquit: bool,
     recorder: Option<Recorder>,
+    flight: Option<FlightRecorder>,
 }
 
 /// Long against a poll, and short against what a person notices.
@@ -52,6 +54,7 @@ impl Builder {
             watchdog: Some(WATCHDOG_LIMIT),
             dump_on_sigquit: false,
             recorder: None,
+            flight: None,
         }
     }
 
@@ -131,7 +134,8 @@ impl Builder {
 
     /// Writes a [dump](crate::Dump) of all tasks to stderr whenever the process gets SIGQUIT (Ctrl-\\ at
     /// a terminal, `kill -QUIT` elsewhere), instead of ending by it. The signal is the process's: once one
-    /// runtime has asked for this, it doesn't end the process any more.
+    /// runtime has asked for this, it doesn't end the process any more. Starting the runtime fails if the
+    /// program has a handler of its own for it.
     pub fn dump_on_sigquit(mut self) -> Self {
         self.dump_on_sigquit = true;
         self
@@ -203,6 +207,18 @@ impl Builder {
     /// ```
     pub fn record(mut self, recorder: &Recorder) -> Self {
         self.recorder = Some(recorder.clone());
+        self.flight = None;
+        self
+    }
+
+    /// [Records](Builder::record) with the recorder of `flight`, which hands over what ran of late when
+    /// something happens: see [`FlightRecorder`].
+    ///
+    /// When the runtime ends it waits, within the limit of its end, until all has been delivered that was
+    /// triggered before.
+    pub fn flight_recorder(mut self, flight: &FlightRecorder) -> Self {
+        self.recorder = Some(flight.recorder().clone());
+        self.flight = Some(flight.clone());
         self
     }
 
@@ -276,6 +292,7 @@ impl Builder {
             measure: self.measure,
             watchdog: if self.seed.is_none() { self.watchdog } else { None },
             recorder: self.recorder,
+            flight: self.flight,
         })?;
         if self.dump_on_sigquit {
             sigquit::dump(&shared)?;

@@ -212,12 +212,14 @@ impl Runtime {
     }
 
     fn end(&mut self, limit: Duration) {
+        let deadline = Instant::now().checked_add(limit);
         let shared = self.handle.shared();
         shared.close();
         blocking::close(shared);
         // One of its own tasks can't wait for itself; the last worker closes the reactors.
         if !scheduler::stands_on(shared) {
             self.threads.join(limit);
+            shared.land(deadline);
         }
     }
 }
@@ -370,6 +372,7 @@ fn first_stacks(shared: &Shared) -> io::Result<FirstStacks> {
 
 /// Ends a runtime whose first worker this thread is.
 fn end(driver: &Driver, limit: Duration) {
+    let deadline = Instant::now().checked_add(limit);
     let shared = driver.shared();
     shared.close();
     if !shared.is_finished() {
@@ -381,6 +384,7 @@ fn end(driver: &Driver, limit: Duration) {
     if shared.is_finished() {
         shared.close_reactors();
     }
+    shared.land(deadline);
 }
 
 /// Waits for a future of a runtime on any thread.

@@ -76,7 +76,7 @@ impl Driver {
     /// With what the future panics with; if this worker is blocked beneath another runtime that one
     /// of its own tasks drives on this thread.
     #[track_caller]
-    pub fn block_on<F: Future>(&self, future: F, birth: Birth) -> F::Output {
+    pub fn block_on<F: Future>(&self, future: F, mut birth: Birth) -> F::Output {
         if ptr::eq(context::with(|context| context.worker.get()), self.address()) {
             return future.wait();
         }
@@ -85,6 +85,7 @@ impl Driver {
             "this runtime is blocked by the one that its task runs: use .wait() there"
         );
         let _entered = self.enter();
+        birth.main = true;
         let (shared, index) = (self.shared(), self.index());
         let leave = Waker::from(Arc::new(Leave { shared: shared.clone(), index }));
         let unwinding = AbortOnUnwind;

@@ -63,6 +63,7 @@ use current::leave_runtime;
 
 use crate::{
     cell::{self, Header, Link, Registry, Tally, Task, TaskRef, TaskReport},
+    flight::FlightRecorder,
     primitives::{AtomicBool, AtomicI32, AtomicPtr, AtomicUsize, Ordering},
     reactor::Reactor,
     record,
@@ -98,6 +99,8 @@ pub(crate) struct Config {
     /// After how long a worker that doesn't come round is told of, if ever.
     pub watchdog: Option<Duration>,
     pub recorder: Option<Recorder>,
+    /// Who hands over what the recorder has, and is told of what may be a reason to.
+    pub flight: Option<FlightRecorder>,
 }
 
 /// A runtime, as all its workers see it.
@@ -184,7 +187,9 @@ impl Shared {
             Box::new(move || reactor.timers.clock.elapsed_ns())
         };
         let clock = config.seed.map(|_| simulated_time());
-        let record = config.recorder.clone().map(|recorder| record::Source::new(recorder, clock));
+        let watch = config.flight.as_ref().map(FlightRecorder::watch);
+        let record =
+            config.recorder.clone().map(|recorder| record::Source::new(recorder, clock, watch));
         Ok(Arc::new_cyclic(|shared| Shared {
             record,
             injector: LockedFifo::new(),
@@ -278,7 +283,26 @@ impl Shared {
     /// Whether a thread looks after the workers. One that is alone has nobody to help it, but may be
     /// watched.
     pub fn has_monitor(&self) -> bool {
-        self.config.workers > 1 || self.config.watchdog.is_some()
+        self.config.workers > 1 || self.config.watchdog.is_some() || self.watches_polls()
+    }
+
+    /// Whether somebody wants to know of slow polls; in simulated time there are none.
+    fn watches_polls(&self) -> bool {
+        let slow_poll = self.config.flight.as_ref().and_then(FlightRecorder::slow_poll);
+        slow_poll.is_some() && self.config.seed.is_none()
+    }
+
+    /// Waits, until `deadline`, for what the flight recorder has still to deliver.
+    pub fn land(&self, deadline: Option<Instant>) {
+        if let Some(flight) = &self.config.flight
+            && !flight.flush(deadline)
+        {
+            let runtime = &*self.config.name;
+            tracing::warn!(
+                target: "bifilar::recording", runtime,
+                "the runtime has ended before its flight recorder has delivered what it was to"
+            );
+        }
     }
 
     /// What others may know of each worker.

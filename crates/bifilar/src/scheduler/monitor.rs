@@ -17,7 +17,8 @@
 //! Before it rests it looks for a [deadlock](super::deadlock).
 //!
 //! A runtime with a single worker has nobody to help; there is a monitor for the
-//! [watchdog](super::watchdog) alone, if that isn't switched off.
+//! [watchdog](super::watchdog) alone, if that isn't switched off, and for a flight recorder that wants to
+//! know of slow polls.
 //!
 //! **Why `stir` isn't missed:** the monitor says `resting` and *then* looks once more whether all
 //! are at rest; a worker says that it isn't and *then* looks at `resting`. Between the two stands
@@ -103,6 +104,7 @@ pub(crate) fn monitor(shared: &Arc<Shared>) {
     let _ = me.thread.set(thread::current());
     let mut buffer = TurnBuffer::new();
     let crowd = shared.config.workers > 1;
+    let watches_polls = shared.watches_polls();
     let limit = shared.config.watchdog;
     // Two rounds within the limit, so that it isn't exceeded by much.
     let period = limit.map_or(PERIOD, |limit| PERIOD.min(limit / 2)).max(SHORTEST_PERIOD);
@@ -113,6 +115,9 @@ pub(crate) fn monitor(shared: &Arc<Shared>) {
             thread::park_timeout(period);
             if let Some(watchdog) = &mut watchdog {
                 watchdog.make_round(shared);
+            }
+            if watches_polls && let Some(source) = &shared.record {
+                source.look_at_polls();
             }
             if crowd {
                 shared.help_who_is_busy(&mut buffer);

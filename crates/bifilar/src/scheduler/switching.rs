@@ -225,14 +225,17 @@ impl Worker {
 
     /// What belongs to the running task rather than to the thread.
     fn put_away() -> PutAway {
-        PutAway {
+        let put_away = PutAway {
             #[cfg(feature = "tracing-layer")]
             spans: crate::entered::put_away(),
             context: context::with(context::Context::save),
-        }
+        };
+        put_away.context.shown().inspect(|task| task.exit());
+        put_away
     }
 
     fn restore(&self, saved: PutAway, here: &StackHeader) {
+        saved.context.shown().inspect(|task| task.enter());
         context::with(|context| {
             context.restore(saved.context);
             context.budget.set(self.budget());

@@ -65,6 +65,7 @@ impl Shared {
         let meta = Meta {
             id: cell::Id::next(),
             kind: birth.kind,
+            main: birth.main,
             pinned: pinned.map(|worker| worker as u16),
             shard: shard as u16,
             location: birth.location,
@@ -105,6 +106,8 @@ pub(crate) fn spawn_local<F: Future + 'static>(future: F, birth: Birth) -> JoinH
 /// What a spawner says of a new task.
 pub(crate) struct Birth {
     pub kind: TaskKind,
+    /// Whether it is what a `block_on` drives.
+    pub main: bool,
     pub location: &'static Location<'static>,
     pub extra: Option<Box<Extra>>,
 }
@@ -112,7 +115,7 @@ pub(crate) struct Birth {
 impl Birth {
     #[track_caller]
     pub fn new(kind: TaskKind) -> Self {
-        let mut birth = Birth { kind, location: Location::caller(), extra: None };
+        let mut birth = Birth { kind, main: false, location: Location::caller(), extra: None };
         if let Some(bound) = context::bindings() {
             *birth.extra().locals.get_mut() = Some(bound);
         }

@@ -296,6 +296,7 @@ impl Worker {
 
     /// Fills the own queues, or sleeps.
     fn find_work(&self) {
+        record::meet_others();
         self.retry_deferred();
         self.take_inbox();
         let remote = self.remote();
@@ -331,6 +332,7 @@ impl Worker {
     fn take_inbox(&self) {
         let remote = self.remote();
         if !remote.inbox.is_empty() {
+            record::meet_others();
             remote.inbox.take(&mut self.local.borrow_mut());
         }
     }

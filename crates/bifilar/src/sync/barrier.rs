@@ -10,6 +10,7 @@ use super::{
     wait_list::{WaitList, Waiter},
     wake_batch::wake_all,
 };
+use crate::console::Resource;
 use crate::context::waiting::{self, What};
 use crate::primitives::{Mutex, const_fn};
 use pin_project_lite::pin_project;
@@ -37,6 +38,7 @@ use std::{
 pub struct Barrier {
     parties: usize,
     meeting: Mutex<Meeting>,
+    shown: Resource,
 }
 
 struct Meeting {
@@ -48,9 +50,10 @@ struct Meeting {
 impl Barrier {
     const_fn! {
         /// A barrier for `parties` tasks; 0 means the same as 1.
+        #[track_caller]
         pub fn new(parties: usize) -> Self {
             let meeting = Meeting { arrived: 0, round: 0, waiters: WaitList::new() };
-            Self { parties, meeting: Mutex::new(meeting) }
+            Self { parties, meeting: Mutex::new(meeting), shown: Resource::new() }
         }
     }
 
@@ -115,6 +118,7 @@ impl Future for BarrierWait<'_> {
             };
             drop(meeting);
             drop(old);
+            waiting::tell(&barrier.shown, What::Barrier, over);
             if !over {
                 return waiting::noted(What::Barrier, Poll::Pending);
             }
@@ -127,7 +131,7 @@ impl Future for BarrierWait<'_> {
             this.waiter.set(Some(Waiter::new(())));
             meeting.waiters.push_back(this.waiter.as_pin_mut().expect("set above"), waker);
             drop(meeting);
-            return waiting::noted(What::Barrier, Poll::Pending);
+            return waiting::noted_of(&barrier.shown, What::Barrier, Poll::Pending);
         }
         meeting.arrived = 0;
         meeting.round += 1;

@@ -23,6 +23,7 @@ use super::{
     wait_list::{WaitList, Waiter},
     wake_batch::wake_all,
 };
+use crate::console::Resource;
 use crate::context::{
     self,
     waiting::{self, What},
@@ -90,6 +91,7 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
         next: AtomicU64::new(0),
         senders: AtomicUsize::new(1),
         capacity,
+        shown: Resource::new(),
     });
     (Sender { shared: shared.clone() }, Receiver { shared, next: 0, seat: None })
 }
@@ -100,6 +102,7 @@ struct Shared<T> {
     next: AtomicU64,
     senders: AtomicUsize,
     capacity: usize,
+    shown: Resource,
 }
 
 struct State<T> {
@@ -359,7 +362,9 @@ impl<T: Clone> Stream for Receiver<T> {
     type Item = Result<T, RecvError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match ready!(waiting::noted(What::Broadcast, self.get_mut().poll_recv(cx))) {
+        let receiver = self.get_mut();
+        let poll = receiver.poll_recv(cx);
+        match ready!(waiting::noted_of(&receiver.shared.shown, What::Broadcast, poll)) {
             Err(RecvError::Closed) => Poll::Ready(None),
             item => Poll::Ready(Some(item)),
         }
@@ -388,7 +393,8 @@ impl<T: Clone> Future for Recv<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         ready!(context::poll_budget(cx));
-        waiting::noted(What::Broadcast, self.receiver.poll_recv(cx))
+        let poll = self.receiver.poll_recv(cx);
+        waiting::noted_of(&self.receiver.shared.shown, What::Broadcast, poll)
     }
 }
 

@@ -26,6 +26,7 @@ use super::{
     wait_list::{WaitList, Waiter},
     wake_batch::{WakeBatch, wake_all},
 };
+use crate::console::Resource;
 use crate::context::{
     self,
     waiting::{self, What},
@@ -82,6 +83,7 @@ const ROUND: usize = 0b100;
 pub struct Notify {
     state: AtomicUsize,
     waiters: Mutex<WaitList<Option<By>>>,
+    shown: Resource,
 }
 
 /// Who notified a waiter.
@@ -96,8 +98,13 @@ enum By {
 impl Notify {
     const_fn! {
         /// Nothing has happened yet.
+        #[track_caller]
         pub fn new() -> Self {
-            Self { state: AtomicUsize::new(EMPTY), waiters: Mutex::new(WaitList::new()) }
+            Self {
+                state: AtomicUsize::new(EMPTY),
+                waiters: Mutex::new(WaitList::new()),
+                shown: Resource::new(),
+            }
         }
     }
 
@@ -302,12 +309,14 @@ impl Future for Notified<'_> {
         let this = self.project();
         let notify = *this.notify;
         if this.waiter.is_some() {
-            return waiting::noted(What::Notify, notify.look(this.waiter, cx));
+            let poll = notify.look(this.waiter, cx);
+            return waiting::noted_of(&notify.shown, What::Notify, poll);
         }
         if notify.take(*this.round).is_ok() {
             return Poll::Ready(());
         }
-        waiting::noted(What::Notify, notify.join(this.waiter, *this.round, cx))
+        let poll = notify.join(this.waiter, *this.round, cx);
+        waiting::noted_of(&notify.shown, What::Notify, poll)
     }
 }
 

@@ -23,6 +23,7 @@
 //! that waits while its bit is clear; while it is set, and until the waiting side has cleared it
 //! and found that nothing had been set before, it belongs to the other side, which reads it once.
 
+use crate::console::Resource;
 use crate::context::waiting::{self, What};
 use crate::primitives::{
     Arc, AtomicUsize,
@@ -52,12 +53,14 @@ const SENDER_WAITS: usize = 1 << 4;
 /// assert_eq!(receiver.await, Ok(42));
 /// # })
 /// ```
+#[track_caller]
 pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
     let shared = Arc::new(Shared {
         state: AtomicUsize::new(0),
         message: UnsafeCell::new(None),
         receiver: UnsafeCell::new(None),
         sender: UnsafeCell::new(None),
+        shown: Resource::new(),
     });
     (Sender { shared: shared.clone(), sent: false }, Receiver { shared, done: false })
 }
@@ -67,6 +70,7 @@ struct Shared<T> {
     message: UnsafeCell<Option<T>>,
     receiver: UnsafeCell<Option<Waker>>,
     sender: UnsafeCell<Option<Waker>>,
+    shown: Resource,
 }
 
 // SAFETY: the two handles may be on different threads; each cell is touched by one at a time, as
@@ -273,11 +277,12 @@ impl<T> Future for Receiver<T> {
         let news = SENT | SENDER_GONE | CLOSED;
         let shared = &*this.shared;
         let state = shared.register(&shared.receiver, RECEIVER_WAITS, news, cx.waker());
-        match this.received(state) {
+        let poll = match this.received(state) {
             Ok(message) => Poll::Ready(Ok(message)),
             Err(TryRecvError::Closed) => Poll::Ready(Err(RecvError)),
-            Err(TryRecvError::Empty) => waiting::noted(What::Oneshot, Poll::Pending),
-        }
+            Err(TryRecvError::Empty) => Poll::Pending,
+        };
+        waiting::noted_of(&this.shared.shown, What::Oneshot, poll)
     }
 }
 

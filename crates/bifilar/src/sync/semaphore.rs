@@ -7,6 +7,7 @@ use super::{
     permits::{Permits, Refused},
     turnstile::Place,
 };
+use crate::console::Resource;
 use crate::context::{
     self,
     waiting::{self, What},
@@ -44,6 +45,7 @@ use std::{
 /// it stands first in line.
 pub struct Semaphore {
     permits: Permits,
+    shown: Resource,
 }
 
 impl Semaphore {
@@ -59,7 +61,7 @@ impl Semaphore {
         #[track_caller]
         pub fn new(permits: usize) -> Self {
             assert!(permits <= Permits::MAX, "more than Semaphore::MAX_PERMITS permits");
-            Self { permits: Permits::new(permits) }
+            Self { permits: Permits::new(permits), shown: Resource::new() }
         }
     }
 
@@ -261,7 +263,7 @@ impl<'a> Future for Acquire<'a> {
         let this = self.project();
         let (semaphore, n) = (*this.semaphore, *this.n);
         let poll = semaphore.permits.poll_acquire(this.place, n, cx);
-        waiting::noted(What::Semaphore, poll).map(|result| match result {
+        waiting::noted_of(&semaphore.shown, What::Semaphore, poll).map(|result| match result {
             Ok(()) => Ok(SemaphorePermit { semaphore, n }),
             Err(_) => Err(AcquireError(())),
         })
@@ -308,7 +310,7 @@ impl Future for AcquireOwned {
         let n = *this.n;
         let semaphore = this.semaphore.as_ref().expect("the permit was taken: don't poll again");
         let poll = semaphore.permits.poll_acquire(this.place, n, cx);
-        waiting::noted(What::Semaphore, poll).map(|result| match result {
+        waiting::noted_of(&semaphore.shown, What::Semaphore, poll).map(|result| match result {
             Ok(()) => {
                 let semaphore = this.semaphore.take().expect("seen above");
                 Ok(OwnedSemaphorePermit { semaphore, n })

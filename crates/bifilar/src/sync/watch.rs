@@ -22,6 +22,7 @@ use super::{
     wait_list::{WaitList, Waiter},
     wake_batch::wake_all,
 };
+use crate::console::Resource;
 use crate::context::{
     self,
     waiting::{self, What},
@@ -54,12 +55,14 @@ use std::{
 /// assert_eq!(*receiver.borrow_and_update(), "running");
 /// # })
 /// ```
+#[track_caller]
 pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
     let shared = Arc::new(Shared {
         state: Mutex::new(State { value: Value::new(value), waiters: WaitList::new() }),
         version: AtomicU64::new(0),
         senders: AtomicUsize::new(1),
         receivers: AtomicUsize::new(1),
+        shown: Resource::new(),
     });
     (Sender { shared: shared.clone() }, Receiver { shared, seen: 0 })
 }
@@ -72,6 +75,7 @@ struct Shared<T> {
     version: AtomicU64,
     senders: AtomicUsize,
     receivers: AtomicUsize,
+    shown: Resource,
 }
 
 struct State<T> {
@@ -364,10 +368,11 @@ impl<T> Future for Changed<'_, T> {
         }
         drop(state);
         drop(old);
-        match news {
+        let poll = match news {
             Some(news) => Poll::Ready(news.map(|version| *seen = version)),
-            None => waiting::noted(What::Watch, Poll::Pending),
-        }
+            None => Poll::Pending,
+        };
+        waiting::noted_of(&shared.shown, What::Watch, poll)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::{now, wheel::Key};
 use crate::{
-    context::waiting::{self, Waiting},
+    console::Resource,
+    context::waiting::{self, Waiting, What},
     reactor::{self, Reactor},
 };
 use std::{
@@ -35,9 +36,10 @@ use std::{
 ///     assert!(start.elapsed() >= Duration::from_millis(5));
 /// });
 /// ```
+#[track_caller]
 pub fn sleep(duration: Duration) -> Sleep {
     // A time beyond what an `Instant` can hold is never.
-    Sleep { deadline: now().checked_add(duration), state: State::New }
+    Sleep { deadline: now().checked_add(duration), state: State::New, shown: Resource::new() }
 }
 
 /// Waits until `deadline`; ready at once if it has passed.
@@ -49,8 +51,9 @@ pub fn sleep(duration: Duration) -> Sleep {
 /// use bifilar::{Wait, time::sleep_until};
 /// bifilar::run(|| sleep_until(std::time::Instant::now()).wait());
 /// ```
+#[track_caller]
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    Sleep { deadline: Some(deadline), state: State::New }
+    Sleep { deadline: Some(deadline), state: State::New, shown: Resource::new() }
 }
 
 const GONE: &str = "the bifilar runtime of this timer has been shut down";
@@ -60,6 +63,7 @@ const GONE: &str = "the bifilar runtime of this timer has been shut down";
 pub struct Sleep {
     deadline: Option<Instant>,
     state: State,
+    shown: Resource,
 }
 
 enum State {
@@ -101,6 +105,7 @@ impl Future for Sleep {
             State::Fired => return Poll::Ready(()),
             State::Set { reactor, key } => {
                 if reactor.timers.is_pending(*key, cx.waker()) {
+                    waiting::tell(&self.shown, What::Sleep, false);
                     waiting::note(Waiting::sleep(self.deadline));
                     return Poll::Pending;
                 }
@@ -109,6 +114,7 @@ impl Future for Sleep {
             }
             State::New => {
                 let Some(deadline) = self.deadline else {
+                    waiting::tell(&self.shown, What::Sleep, false);
                     waiting::note(Waiting::sleep(None));
                     return Poll::Pending;
                 };
@@ -124,12 +130,14 @@ impl Future for Sleep {
                     // After the insertion, so that `close` either sees it or is seen.
                     assert!(!reactor.is_closed(), "{GONE}");
                     self.state = State::Set { reactor, key };
+                    waiting::tell(&self.shown, What::Sleep, false);
                     waiting::note(Waiting::sleep(Some(deadline)));
                     return Poll::Pending;
                 }
             }
         }
         self.state = State::Fired;
+        waiting::tell(&self.shown, What::Sleep, true);
         Poll::Ready(())
     }
 }

@@ -32,6 +32,7 @@ use std::{
 ///     assert_eq!(timeout(Duration::from_secs(3600), async { 1 }).wait(), Ok(1));
 /// });
 /// ```
+#[track_caller]
 pub fn timeout<F: IntoFuture>(duration: Duration, future: F) -> Timeout<F::IntoFuture> {
     Timeout { future: future.into_future(), limit: sleep(duration) }
 }
@@ -45,6 +46,7 @@ pub fn timeout<F: IntoFuture>(duration: Duration, future: F) -> Timeout<F::IntoF
 ///     assert!(timeout_at(past, std::future::pending::<()>()).wait().is_err());
 /// });
 /// ```
+#[track_caller]
 pub fn timeout_at<F: IntoFuture>(deadline: Instant, future: F) -> Timeout<F::IntoFuture> {
     Timeout { future: future.into_future(), limit: sleep_until(deadline) }
 }
@@ -77,6 +79,7 @@ pub fn timeout_at<F: IntoFuture>(deadline: Instant, future: F) -> Timeout<F::Int
 ///     assert!(parsed.is_err());
 /// });
 /// ```
+#[track_caller]
 pub fn with_deadline<T>(duration: Duration, f: impl FnOnce() -> T) -> Result<T, Elapsed> {
     context::until(sleep(duration), f).map_err(|()| Elapsed(()))
 }
@@ -90,6 +93,7 @@ pub fn with_deadline<T>(duration: Duration, f: impl FnOnce() -> T) -> Result<T, 
 ///     assert!(with_deadline_at(past, || std::future::pending::<()>().wait()).is_err());
 /// });
 /// ```
+#[track_caller]
 pub fn with_deadline_at<T>(deadline: Instant, f: impl FnOnce() -> T) -> Result<T, Elapsed> {
     context::until(sleep_until(deadline), f).map_err(|()| Elapsed(()))
 }

@@ -27,6 +27,7 @@ pub use region::{shield, until};
 
 use crate::{
     cell::{CancelUnwind, TaskRef},
+    console::{Lent, Operation},
     context::{self, Interruption, Suspend, waiting},
 };
 use std::{
@@ -99,9 +100,19 @@ fn current_stack() -> Option<&'static dyn Suspend> {
     context::with(|context| context.task.get().and(context.stack.get()))
 }
 
+/// The waker of `stack`, on which the current task stands.
+#[inline]
+fn lent_waker(stack: &'static dyn Suspend) -> Lent {
+    match context::with(|context| context.task.get()) {
+        // SAFETY: the task being polled is alive.
+        Some(task) => unsafe { task.as_ref() }.shown.lend(stack.waker()),
+        None => Lent::plain(stack.waker()),
+    }
+}
+
 #[inline]
 fn on_stack<F: Future>(stack: &'static dyn Suspend, mut future: Pin<&mut F>) -> F::Output {
-    let waker = stack.waker();
+    let waker = lent_waker(stack);
     let mut cx = Context::from_waker(&waker);
     // Nobody starts to unwind within this call, whatever others of this thread do meanwhile.
     let clean = !std::thread::panicking();
@@ -154,7 +165,7 @@ impl Drop for Told {
 pub(crate) fn yield_stack() {
     match current_stack() {
         Some(stack) => {
-            let waker = stack.waker();
+            let waker = lent_waker(stack);
             let clean = !std::thread::panicking();
             yield_or_unwind(stack, &mut Context::from_waker(&waker), clean);
         }
@@ -165,6 +176,10 @@ pub(crate) fn yield_stack() {
 /// Goes to the end of the queue, and unwinds then if something interrupts the code.
 fn yield_or_unwind(stack: &'static dyn Suspend, cx: &mut Context<'_>, clean: bool) {
     let payload = interruption(stack, cx, clean);
+    if let Some(task) = context::with(|context| context.task.get()) {
+        // SAFETY: the task being polled is alive.
+        unsafe { task.as_ref() }.shown.waker(Operation::WakeByRef);
+    }
     stack.yield_now();
     if let Some(payload) = payload {
         resume_unwind(payload);

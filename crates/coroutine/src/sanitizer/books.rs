@@ -28,6 +28,7 @@ use crate::{
 pub(super) struct Record {
     /// The lowest usable address; that of a native stack isn't known before it was left.
     pub(super) limit: usize,
+    #[cfg_attr(bifilar_sanitizer = "thread", expect(dead_code, reason = "no need of bounds"))]
     pub(super) top: usize,
     /// Whether an execution has begun there and has not ended.
     pub(super) in_use: bool,

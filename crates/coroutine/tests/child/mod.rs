@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    io::Write,
     process::{Command, Output},
 };
 
@@ -40,6 +41,44 @@ pub fn run(test: &str, case: &str) -> Output {
         output.stderr.truncate(at);
     }
     output
+}
+
+/// What gdb says of a child that stops itself.
+#[allow(dead_code)] // not all tests ask
+pub struct Stopped {
+    /// All of it, for messages.
+    pub said: String,
+}
+
+impl Stopped {
+    /// Its list of calls, innermost first.
+    #[allow(dead_code)]
+    pub fn frames(&self) -> Vec<&str> {
+        self.said.lines().filter(|line| line.starts_with('#')).collect()
+    }
+}
+
+/// Runs `test` in a child under gdb, until it raises SIGTRAP. `None`: there is no gdb for this processor.
+#[allow(dead_code)]
+pub fn stopped_in_gdb(test: &str) -> Option<Stopped> {
+    let here = env::var(RUNNER).is_err()
+        && Command::new("gdb").arg("--version").output().is_ok_and(|gdb| gdb.status.success());
+    if !here {
+        // Past the test harness, which would swallow it.
+        let _ = writeln!(std::io::stderr(), "SKIPPED {test}: there is no gdb for this processor");
+        return None;
+    }
+    let output = Command::new("gdb")
+        .args(["-nx", "-batch", "-ex", "set debuginfod enabled off", "-ex", "run", "-ex", "bt"])
+        .arg("--args")
+        .arg(env::current_exe().expect("this test"))
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .env(VARIABLE, "stop")
+        .output()
+        .expect("a child process");
+    let text =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    Some(Stopped { said: text.join("\n") })
 }
 
 /// This binary, under the emulator if it takes one.

@@ -1,13 +1,6 @@
 //! Asking a thread by a signal where it stands.
 //!
-//! | state | means | transitions |
-//! |---|---|---|
-//! | IDLE | nobody is asked | `ask`: → ASKED |
-//! | ASKED | a signal is on its way | the handler: → ANSWERING; `ask`, when it takes too long: → IDLE |
-//! | ANSWERING | the handler writes | the handler: → ANSWERED |
-//! | ANSWERED | `answer` is the monitor's | `ask`: → IDLE |
-//!
-//! The monitor alone asks, and one worker at a time. The handler writes the answer in its place; it
+//! The monitor alone asks, and one worker at a time: [`Turn`] says whose turn it is. The handler writes the answer in its place; it
 //! allocates nothing and takes no lock.
 //!
 //! # The signal
@@ -37,7 +30,10 @@
 //! The handler runs on the thread's alternate signal stack, since what is left of a task's own stack may be
 //! less than the frame of a signal takes.
 
-use super::super::{Remote, worker::Worker};
+use super::{
+    super::{Remote, worker::Worker},
+    turn::Turn,
+};
 use crate::{
     cell::{Meta, TaskKind},
     context,
@@ -51,18 +47,13 @@ use std::{
     ptr,
     sync::{
         Once, OnceLock,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
 const SIGNAL: c_int = libc::SIGURG;
-
-const IDLE: u8 = 0;
-const ASKED: u8 = 1;
-const ANSWERING: u8 = 2;
-const ANSWERED: u8 = 3;
 
 /// How long an answer may take. A thread in an uninterruptible call gives none.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -75,14 +66,13 @@ const MOST_NAME: usize = 64;
 
 /// See the module's head.
 pub(in super::super) struct Inquiry {
-    state: AtomicU8,
-    worker: AtomicUsize,
+    turn: Turn,
     /// The worker's progress as the monitor knows it: it is stuck if that is still so.
     progress: AtomicU64,
     answer: UnsafeCell<Answer>,
 }
 
-// SAFETY: `answer` is the handler's while ANSWERING and the monitor's while ANSWERED.
+// SAFETY: `answer` is the handler's between `take` and `give`, and then the monitor's until `end`.
 unsafe impl Sync for Inquiry {}
 // SAFETY: plain data.
 unsafe impl Send for Inquiry {}
@@ -152,22 +142,21 @@ impl Deref for Answered<'_> {
     type Target = Answer;
 
     fn deref(&self) -> &Answer {
-        // SAFETY: ANSWERED.
+        // SAFETY: it is answered, until this ends.
         unsafe { &*self.0.answer.get() }
     }
 }
 
 impl Drop for Answered<'_> {
     fn drop(&mut self) {
-        self.0.state.store(IDLE, Ordering::Relaxed);
+        self.0.turn.end();
     }
 }
 
 impl Inquiry {
     pub fn new() -> Self {
         Inquiry {
-            state: AtomicU8::new(IDLE),
-            worker: AtomicUsize::new(0),
+            turn: Turn::new(),
             progress: AtomicU64::new(0),
             answer: UnsafeCell::new(Answer {
                 too_late: false,
@@ -187,10 +176,8 @@ impl Inquiry {
     pub(super) fn ask(&self, remote: &Remote, progress: u64) -> Option<Answered<'_>> {
         static INSTALLED: Once = Once::new();
         INSTALLED.call_once(install);
-        self.worker.store(remote.index, Ordering::Relaxed);
         self.progress.store(progress, Ordering::Relaxed);
-        // Release: the handler acquires what stands above, and the thread's number is current.
-        self.state.store(ASKED, Ordering::Release);
+        self.turn.ask(remote.index);
         let thread = remote.thread.load(Ordering::Relaxed);
         // SAFETY: a signal to a thread of this process. It may be gone, or even another one by now: that
         // one finds that it isn't asked.
@@ -198,17 +185,12 @@ impl Inquiry {
             && unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, SIGNAL) } == 0;
         let end = Instant::now() + if sent { PATIENCE } else { Duration::ZERO };
         loop {
-            // Acquire: partner of the Release in `Inquiry::answer`.
-            if self.state.load(Ordering::Acquire) == ANSWERED {
+            if self.turn.is_answered() {
                 return Some(Answered(self));
             }
-            if Instant::now() >= end {
-                let withdrawn =
-                    self.state.compare_exchange(ASKED, IDLE, Ordering::Relaxed, Ordering::Relaxed);
-                if withdrawn.is_ok() {
-                    return None;
-                }
-                // It is being written, or has been.
+            // What can't be withdrawn is being written, or has been.
+            if Instant::now() >= end && self.turn.withdraw(remote.index) {
+                return None;
             }
             thread::sleep(Duration::from_micros(100));
         }
@@ -216,15 +198,10 @@ impl Inquiry {
 
     /// In the handler, on the thread of `worker`. `false`: it wasn't asked.
     fn answer(&self, worker: &Worker, innermost: bool, at: Interrupted) -> bool {
-        if self.worker.load(Ordering::Relaxed) != worker.index
-            || self
-                .state
-                .compare_exchange(ASKED, ANSWERING, Ordering::Acquire, Ordering::Relaxed)
-                .is_err()
-        {
+        if !self.turn.take(worker.index) {
             return false;
         }
-        // SAFETY: ANSWERING is ours.
+        // SAFETY: ours until `give`.
         let answer = unsafe { &mut *self.answer.get() };
         let progress = worker.remote().counters.progress();
         answer.too_late = progress != self.progress.load(Ordering::Relaxed);
@@ -245,7 +222,7 @@ impl Inquiry {
                 answer.walk(at.instruction, at_home && MAY_UNWIND.load(Ordering::Relaxed));
             });
         }
-        self.state.store(ANSWERED, Ordering::Release);
+        self.turn.give();
         true
     }
 }

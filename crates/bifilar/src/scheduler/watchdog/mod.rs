@@ -21,6 +21,7 @@
 
 mod inquiry;
 mod symbols;
+mod turn;
 
 pub(super) use inquiry::Inquiry;
 

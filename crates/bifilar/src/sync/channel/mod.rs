@@ -23,6 +23,7 @@ mod state;
 pub use error::{RecvError, SendError, TryRecvError, TrySendError};
 
 use super::turnstile::Place;
+use crate::console::Resource;
 use crate::context::{
     self,
     waiting::{self, What},
@@ -70,13 +71,16 @@ pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 /// }
 /// assert_eq!(receiver.len(), 1000);
 /// ```
+#[track_caller]
 pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
     handles(usize::MAX)
 }
 
+#[track_caller]
 fn handles<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let shared = Arc::new(Shared {
         channel: Channel::new(capacity),
+        shown: Resource::new(),
         senders: AtomicUsize::new(1),
         receivers: AtomicUsize::new(1),
     });
@@ -85,6 +89,7 @@ fn handles<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 
 struct Shared<T> {
     channel: Channel<T>,
+    shown: Resource,
     senders: AtomicUsize,
     receivers: AtomicUsize,
 }
@@ -317,7 +322,8 @@ impl<T> Future for Send<'_, T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         ready!(context::poll_budget(cx));
         let this = self.project();
-        waiting::noted(What::Send, this.shared.channel.poll_send(this.place, this.message, cx))
+        let poll = this.shared.channel.poll_send(this.place, this.message, cx);
+        waiting::noted_of(&this.shared.shown, What::Send, poll)
     }
 }
 
@@ -345,7 +351,8 @@ impl<T> Future for Recv<'_, T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         ready!(context::poll_budget(cx));
         let this = self.project();
-        waiting::noted(What::Receive, this.shared.channel.poll_recv(this.place, cx))
+        let poll = this.shared.channel.poll_recv(this.place, cx);
+        waiting::noted_of(&this.shared.shown, What::Receive, poll)
     }
 }
 

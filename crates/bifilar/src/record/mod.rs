@@ -15,22 +15,28 @@
 //! does: a ring, and the numbers of the names that this thread has used. So recording takes no lock
 //! and, but for the first use of a name on a thread, allocates nothing.
 //!
+//! | module | what |
+//! |---|---|
+//! | `log` | [`Source`] and [`Log`]; when an event needs no look at the clock |
+//! | `polls` | who is told of polls that take long, and of panics: [`Watch`] |
+//!
 //! Hooks give closures, which are called only if there is a log. None of them runs foreign code, but
 //! for the clock that a user may have given to the recorder.
 //!
 //! What it deliberately does not do: know tasks and stacks, of which hooks give numbers; or decide
 //! what a recording is good for.
 
-use bifilar_timeline::{Event, Name, Recorder, ThreadRecorder};
+mod log;
+mod polls;
+
+pub(crate) use log::{Log, Source};
+pub(crate) use polls::Watch;
+
+use bifilar_timeline::{Event, TaskId};
 use std::{
-    cell::RefCell,
-    collections::HashMap,
-    fmt,
-    hash::{BuildHasherDefault, Hasher},
+    cell::{Cell, RefCell},
     io,
     os::fd::{AsRawFd, OwnedFd, RawFd},
-    panic::Location,
-    path::Path,
     ptr,
     rc::Rc,
     sync::Arc,
@@ -42,92 +48,6 @@ pub(crate) use bifilar_timeline::enabled;
 /// Logs that a thread keeps of runtimes whose part it doesn't take just now; the oldest go first.
 const MOST_KNOWN: usize = 8;
 
-/// What a runtime records with.
-pub(crate) struct Source {
-    recorder: Recorder,
-    /// The time in nanoseconds, unless it is the recorder's own.
-    clock: Option<Clock>,
-}
-
-type Clock = Box<dyn Fn() -> u64 + Send + Sync>;
-
-impl Source {
-    /// Switches recording on.
-    pub fn new(recorder: Recorder, clock: Option<Clock>) -> Arc<Self> {
-        bifilar_timeline::set_enabled(true);
-        Arc::new(Source { recorder, clock })
-    }
-}
-
-impl fmt::Debug for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.recorder.fmt(f)
-    }
-}
-
-/// What one thread records for one runtime.
-pub(crate) struct Log {
-    source: Arc<Source>,
-    thread: ThreadRecorder,
-    /// By the address of what has the name, which is never freed.
-    names: RefCell<HashMap<usize, Name, BuildHasherDefault<AddressHasher>>>,
-}
-
-impl Log {
-    fn new(source: &Arc<Source>, name: &str) -> Rc<Self> {
-        let thread = source.recorder.thread(name);
-        Rc::new(Log { source: source.clone(), thread, names: RefCell::default() })
-    }
-
-    pub fn now_ns(&self) -> u64 {
-        self.source.clock.as_ref().map_or_else(|| self.source.recorder.now_ns(), |clock| clock())
-    }
-
-    fn record(&self, event: Event) {
-        self.thread.record_at(self.now_ns(), event);
-    }
-
-    /// The number of a word of ours.
-    pub fn word(&self, word: &'static str) -> Name {
-        self.name_at(word.as_ptr().addr(), || self.source.recorder.name(word))
-    }
-
-    /// The number of a place in a program: its file, without folders, and its line.
-    pub fn place(&self, place: &'static Location<'static>) -> Name {
-        self.name_at(ptr::from_ref(place).addr(), || {
-            let file = Path::new(place.file()).file_name().unwrap_or_default().display();
-            self.source.recorder.name(&format!("{file}:{}", place.line()))
-        })
-    }
-
-    /// The number of a name that was made at run time. Takes a lock.
-    pub fn name(&self, name: &str) -> Name {
-        self.source.recorder.name(name)
-    }
-
-    fn name_at(&self, address: usize, make: impl FnOnce() -> Name) -> Name {
-        *self.names.borrow_mut().entry(address).or_insert_with(make)
-    }
-}
-
-/// Addresses are spread by a multiplication (Knuth, *The Art of Computer Programming* 3, 6.4).
-#[derive(Default)]
-struct AddressHasher(u64);
-
-impl Hasher for AddressHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_usize(usize::from(*byte)));
-    }
-
-    fn write_usize(&mut self, address: usize) {
-        self.0 = (self.0 ^ address as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    }
-}
-
 /// The logs of a thread.
 struct Logs {
     current: Option<Rc<Log>>,
@@ -136,9 +56,17 @@ struct Logs {
 
 thread_local! {
     static LOGS: RefCell<Logs> = const { RefCell::new(Logs { current: None, known: Vec::new() }) };
+
+    /// Where `Logs::current` is, or null: without a look at whether the thread is about to end.
+    static CURRENT: Cell<*const Log> = const { Cell::new(ptr::null()) };
 }
 
 impl Logs {
+    fn set_current(&mut self, log: Option<Rc<Log>>) -> Option<Rc<Log>> {
+        CURRENT.set(log.as_ref().map_or(ptr::null(), Rc::as_ptr));
+        std::mem::replace(&mut self.current, log)
+    }
+
     /// This thread's log for `source`.
     fn of(&mut self, source: &Arc<Source>, name: impl FnOnce() -> String) -> Rc<Log> {
         let known = self.known.iter().find(|log| Arc::ptr_eq(&log.source, source));
@@ -153,12 +81,32 @@ impl Logs {
     }
 }
 
+impl Drop for Logs {
+    fn drop(&mut self) {
+        CURRENT.set(ptr::null());
+    }
+}
+
+/// The log with which this thread takes part just now.
+#[inline]
+fn current() -> Option<Rc<Log>> {
+    let log = CURRENT.get();
+    if log.is_null() {
+        return None;
+    }
+    // SAFETY: `LOGS` holds a reference as long as this stands in `CURRENT`; so another one may be made.
+    unsafe {
+        Rc::increment_strong_count(log);
+        Some(Rc::from_raw(log))
+    }
+}
+
 /// Makes this thread record for `source` until what is returned is dropped; for none if there is none.
 pub(crate) fn enter(source: Option<&Arc<Source>>, name: impl FnOnce() -> String) -> Entered {
     let before = LOGS.try_with(|logs| {
         let mut logs = logs.borrow_mut();
         let log = source.map(|source| logs.of(source, name));
-        std::mem::replace(&mut logs.current, log)
+        logs.set_current(log)
     });
     Entered { before: before.unwrap_or_default() }
 }
@@ -179,7 +127,7 @@ impl Drop for Entered {
     fn drop(&mut self) {
         let before = self.before.take();
         // A thread that ends has no log any more.
-        let _ = LOGS.try_with(|logs| std::mem::replace(&mut logs.borrow_mut().current, before));
+        let _ = LOGS.try_with(|logs| logs.borrow_mut().set_current(before));
     }
 }
 
@@ -209,19 +157,35 @@ pub(crate) fn event_for<'a, E: Into<Option<Event>>>(
 
 #[cold]
 fn with_log<R>(f: impl FnOnce(&Log) -> R) -> Option<R> {
-    // A thread that ends records nothing any more.
-    LOGS.try_with(|logs| logs.borrow().current.as_deref().map(f)).ok().flatten()
+    current().map(|log| f(&log))
 }
 
 #[cold]
 fn with_log_for<'a>(source: impl FnOnce() -> Option<&'a Arc<Source>>, f: impl FnOnce(&Log)) {
-    let log = LOGS.try_with(|logs| {
-        let mut logs = logs.borrow_mut();
-        let current = logs.current.clone();
-        current.or_else(|| source().map(|source| logs.of(source, thread_name)))
+    let log = current().or_else(|| {
+        // A thread that ends records nothing any more.
+        let find = |logs: &RefCell<Logs>| Some(logs.borrow_mut().of(source()?, thread_name));
+        LOGS.try_with(find).ok().flatten()
     });
-    if let Ok(Some(log)) = log {
+    if let Some(log) = log {
         f(&log);
+    }
+}
+
+/// Another thread may have done something between the last event of this one and the next, which the
+/// next one follows from.
+#[inline]
+pub(crate) fn meet_others() {
+    if enabled() {
+        with_log(Log::meet_others);
+    }
+}
+
+/// A task has ended by a panic, and that has been recorded.
+#[cold]
+pub(crate) fn panicked(task: TaskId) {
+    if enabled() {
+        with_log(|log| log.panicked(task));
     }
 }
 
@@ -247,21 +211,17 @@ fn timed<T: Returned>(
     let Some(begin) = with_log(Log::now_ns) else { return call() };
     let returned = call();
     with_log(|log| {
-        let end = log.now_ns();
         let result = match &returned {
             Ok(value) => value.returned(),
             Err(error) => -error.raw_os_error().unwrap_or_default(),
         };
-        log.thread.record_at(
-            end,
-            Event::SystemCall {
-                name: log.word(name),
-                fd,
-                bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
-                result,
-                took_ns: u32::try_from(end.saturating_sub(begin)).unwrap_or(u32::MAX),
-            },
-        );
+        log.record_call(begin, |took_ns| Event::SystemCall {
+            name: log.word(name),
+            fd,
+            bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+            result,
+            took_ns,
+        });
     });
     returned
 }
