@@ -27,7 +27,7 @@ use core::{
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::{
-    arch::Suspended,
+    arch::{Arrival, Suspended},
     sanitizer,
     stack::{self, DEFAULT_SIZE, Stack},
     suspender::{Outcome, Phase, Suspender, receive},
@@ -232,7 +232,7 @@ impl<Input, Yield, Return> Coroutine<Input, Yield, Return> {
         // SAFETY: the coroutine hasn't ended, and since `self` is borrowed mutably it isn't running: it
         // is suspended, and expects an input or null. It hasn't run on another thread, as `Self` isn't
         // Send. `input` stays where it is until the coroutine has moved it out.
-        let arrival = unsafe { self.link().resume(at, (&raw const input).cast()) };
+        let arrival = unsafe { sanitizer::hand_over(at, (&raw const input).cast()) };
         self.at = arrival.from;
         if self.at.is_some() {
             // SAFETY: a coroutine that hasn't ended comes back by `suspend`, with a value that it gave
@@ -306,7 +306,7 @@ impl<Input, Yield, Return> Drop for Coroutine<Input, Yield, Return> {
             link.set_dropping();
             // SAFETY: as in `resume`; null is what a coroutine being dropped expects. From now on
             // `suspend` doesn't come back here: the body ends, with an outcome.
-            let arrival = unsafe { link.resume(at, ptr::null()) };
+            let arrival = unsafe { sanitizer::hand_over(at, ptr::null()) };
             debug_assert!(arrival.from.is_none());
             // SAFETY: as just said; the body gave it up.
             remains = unsafe { receive::<Outcome<Return>>(arrival.message) };
@@ -370,7 +370,11 @@ where
 ///
 /// `top` is the address of a `Top<Body, Input, Yield>` that stays valid until this ends, and whose
 /// body nobody else uses. The resumer expects an `Outcome<Return>`.
-unsafe extern "C" fn entry<Body, Input, Yield, Return>(top: *mut (), message: *const ()) -> !
+unsafe extern "C" fn entry<Body, Input, Yield, Return>(
+    top: *mut (),
+    message: *const (),
+    from: Option<Suspended>,
+) -> !
 where
     Body: FnOnce(&Suspender<Input, Yield>, Input) -> Return,
 {
@@ -380,7 +384,7 @@ where
     // SAFETY: this is the only place that takes the body, and it runs once.
     let body = unsafe { (&raw const (*top).body).cast::<Body>().read() };
     // SAFETY: this is the first thing on the coroutine, and its first message.
-    let input = unsafe { suspender.start(message) };
+    let input = unsafe { suspender.start(Arrival { message, from }) };
     // Panics go on to the resumer as if it had called the body, so it sees what it would have
     // seen then: nothing here needs to be safe against unwinding.
     let outcome = match input {

@@ -12,9 +12,11 @@
 //! before the message is read, for its side is suspended until then. Null in place of an input
 //! means: unwind.
 //!
-//! Where the resumer is suspended stands in `resumer`, at the top of the stack. Where the coroutine is
-//! suspended travels with its message, so that the resumer needn't look for it in memory; without it,
-//! the coroutine has ended. `phase` tells what else may happen:
+//! With its message each side tells where it is suspended, and the other side notes that in a place of
+//! its own: the coroutine in `resumer`, at the top of the stack, and the resumer in the `Coroutine`.
+//! Neither writes where the other looks, which would have to wait for it; and a body that suspends again
+//! soon still has the word in a register. A coroutine that has ended tells nothing. `phase` tells what
+//! else may happen:
 //!
 //! ```text
 //!          resume            return, panic
@@ -143,11 +145,10 @@ impl<Input, Yield> Suspender<Input, Yield> {
         // SAFETY: a suspender never leaves the body it was given to, so this runs on the coroutine
         // (or on one that runs inside it, and is suspended with it): its resumer is suspended on this
         // thread, and expects a message. `value` stays where it is until the resumer has moved it out.
-        // The word that said where the resumer is may be overwritten: it is set again before this
-        // returns.
-        let arrival = unsafe {
-            sanitizer::switch(self.resumer_place(), self.resumer(), (&raw const value).cast())
-        };
+        let arrival = unsafe { sanitizer::hand_over(self.resumer(), (&raw const value).cast()) };
+        // A word in memory, and for the compiler a value that it may still have in a register when the
+        // next `suspend` asks.
+        self.resumer.set(arrival.from);
         // SAFETY: a resumer sends an input or null, and gave up the input.
         match unsafe { receive(arrival.message) } {
             Some(input) => input,
@@ -155,28 +156,12 @@ impl<Input, Yield> Suspender<Input, Yield> {
         }
     }
 
-    /// Continues the coroutine at `at` with `message`, until it switches back.
-    ///
-    /// # Safety
-    ///
-    /// The coroutine is suspended there, on this thread, and expects this message.
-    #[inline(always)]
-    pub(crate) unsafe fn resume(&self, at: Suspended, message: *const ()) -> Arrival {
-        // SAFETY: suspended as the caller says; it finds us in the place it looks into.
-        unsafe { sanitizer::switch(self.resumer_place(), at, message) }
-    }
-
-    /// Where this side is suspended, for the coroutine that runs.
+    /// Where the resumer is suspended, for the coroutine that runs.
     #[inline(always)]
     fn resumer(&self) -> Suspended {
-        // SAFETY: asked for on the coroutine only, and whoever resumed it has written this.
+        // SAFETY: asked for on the coroutine only, which notes it whenever it is resumed; and a resumer
+        // is suspended, not gone for ever.
         unsafe { self.resumer.get().unwrap_unchecked() }
-    }
-
-    #[inline(always)]
-    fn resumer_place(&self) -> *mut Suspended {
-        // `Option<Suspended>` is one pointer wide (as its docs say), `Some` being the pointer itself.
-        self.resumer.as_ptr().cast()
     }
 
     /// Marks the coroutine as being dropped: from now on `suspend` unwinds.
@@ -188,10 +173,11 @@ impl<Input, Yield> Suspender<Input, Yield> {
     ///
     /// # Safety
     ///
-    /// To be called once, first thing on the coroutine, with the first message.
-    pub(crate) unsafe fn start(&self, message: *const ()) -> Option<Input> {
+    /// To be called once, first thing on the coroutine, with what its first resumer sent.
+    pub(crate) unsafe fn start(&self, arrival: Arrival) -> Option<Input> {
+        self.resumer.set(arrival.from);
         // SAFETY: a resumer sends an input or null, and gave up the input.
-        let input = unsafe { receive(message) };
+        let input = unsafe { receive(arrival.message) };
         if input.is_some() {
             self.phase.set(Phase::Started);
         }

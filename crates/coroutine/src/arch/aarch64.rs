@@ -79,7 +79,7 @@ pub(crate) unsafe fn prepare(top: NonNull<u8>, entry: Entry, arg: *mut ()) -> Su
     Suspended::new(frame.cast())
 }
 
-/// The outermost frame of every stack: calls `entry(arg, message)`, which never returns.
+/// The outermost frame of every stack: calls `entry(arg, message, from)`, which never returns.
 ///
 /// Its unwind information says that the return address is *undefined*: the standard mark of an
 /// outermost frame, at which unwinders, backtraces and debuggers stop. x29 is zero, which ends the
@@ -95,6 +95,7 @@ unsafe extern "C" fn base() -> ! {
         "hint #36",
         "ldp x16, x0, [sp], #16",
         ".cfi_def_cfa_offset 16",
+        "mov x2, x3",
         "mov x29, xzr",
         "adr x30, 2f",
         "br x16",
@@ -107,37 +108,30 @@ unsafe extern "C" fn base() -> ! {
     )
 }
 
-/// See [`crate::raw::switch`]. Whoever continues gets `message` and where this side is suspended;
-/// returns the same of whoever continues `*save`.
+/// The instructions of [`switch`]; or those of [`hand_over`], without `save`.
 ///
-/// # Safety
-///
-/// As there.
-#[inline(always)]
-pub(crate) unsafe fn switch(save: *mut Suspended, to: Suspended, message: *const ()) -> Arrival {
-    let (answer, from): (*const (), *mut u8);
-    // SAFETY: leaves a frame as drawn above at `*save`, which the caller declared writable, and
-    // continues `to`, which the caller declared to be such a frame. Whoever continues `*save`
-    // arrives at label 2 with sp at the pushed x29, so x19, x29 and sp are again what they were;
-    // all other registers are declared as overwritten. x0 and x2 are read before anything
-    // overwrites them, and x1 and x3 pass from one side to the other. Memory is declared as changed
-    // by default.
-    unsafe {
+/// Whoever continues this side arrives at label 2 with sp at the pushed x29, so x19, x29 and sp are
+/// again what they were; all other registers are declared as overwritten. x0 and x2 are read before
+/// anything overwrites them, and x1 and x3 pass from one side to the other. Memory is declared as
+/// changed by default.
+macro_rules! leave {
+    ($to:ident, $message:ident $(, $save:ident: $write:literal)?) => {{
+        let (answer, from): (*const (), *mut u8);
         asm!(
             "stp x29, x19, [sp, #-32]!",
             "adr x4, 2f",
             "str x4, [sp, #16]",
             "mov x3, sp",
-            "str x3, [x0]",
+            $($write,)?
             "ldr x16, [x2, #16]",
             "mov sp, x2",
             "br x16",
             "2:",
             "hint #36",
             "ldp x29, x19, [sp], #32",
-            in("x0") save,
-            in("x2") to.as_ptr(),
-            inlateout("x1") message => answer,
+            $(in("x0") $save,)?
+            in("x2") $to.as_ptr(),
+            inlateout("x1") $message => answer,
             lateout("x3") from,
             lateout("x20") _,
             lateout("x21") _,
@@ -150,8 +144,32 @@ pub(crate) unsafe fn switch(save: *mut Suspended, to: Suspended, message: *const
             lateout("x28") _,
             clobber_abi("C"),
         );
-    }
-    Arrival { message: answer, from: NonNull::new(from).map(Suspended::new) }
+        Arrival { message: answer, from: NonNull::new(from).map(Suspended::new) }
+    }};
+}
+
+/// See [`crate::raw::switch`]. Whoever continues gets `message` and where this side is suspended;
+/// returns the same of whoever continues `*save`.
+///
+/// # Safety
+///
+/// As there.
+#[inline(always)]
+pub(crate) unsafe fn switch(save: *mut Suspended, to: Suspended, message: *const ()) -> Arrival {
+    // SAFETY: leaves a frame as drawn above at `*save`, which the caller declared writable, and
+    // continues `to`, which the caller declared to be such a frame.
+    unsafe { leave!(to, message, save: "str x3, [x0]") }
+}
+
+/// As [`switch`]; where this side is suspended is only told to whoever continues.
+///
+/// # Safety
+///
+/// As there.
+#[inline(always)]
+pub(crate) unsafe fn hand_over(to: Suspended, message: *const ()) -> Arrival {
+    // SAFETY: as in `switch`.
+    unsafe { leave!(to, message) }
 }
 
 /// See [`crate::raw::exit_to`]. Whoever continues gets `message`, from nowhere.

@@ -8,7 +8,7 @@
 //! 1. the drawing of a suspended stack and of a fresh one,
 //! 2. `FirstFrame` and `prepare`, which lay out a fresh stack,
 //! 3. `base`, the outermost frame of every stack,
-//! 4. `switch` and `exit_to`, which leave one stack for another,
+//! 4. `switch`, `hand_over` and `exit_to`, which leave one stack for another,
 //! 5. `stack_pointer`, which reads it from what a signal interrupted.
 //!
 //! A switch carries two words to the side that it continues, in registers: a *message*, and where it
@@ -66,9 +66,10 @@ impl Suspended {
     }
 }
 
-/// What an execution runs: called once, with the `arg` given to `prepare`, and the message of the
-/// first switch to it. Never returns, never unwinds.
-pub(crate) type Entry = unsafe extern "C" fn(arg: *mut (), message: *const ()) -> !;
+/// What an execution runs: called once, with the `arg` given to `prepare`, and what the first switch
+/// to it brings. Never returns, never unwinds.
+pub(crate) type Entry =
+    unsafe extern "C" fn(arg: *mut (), message: *const (), from: Option<Suspended>) -> !;
 
 /// What a switch brings to the side that it continues.
 pub(crate) struct Arrival {
@@ -80,9 +81,9 @@ pub(crate) struct Arrival {
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
 #[cfg(target_arch = "aarch64")]
-pub(crate) use aarch64::{exit_to, prepare, stack_pointer, switch};
+pub(crate) use aarch64::{exit_to, hand_over, prepare, stack_pointer, switch};
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86_64::{exit_to, prepare, stack_pointer, switch};
+pub(crate) use x86_64::{exit_to, hand_over, prepare, stack_pointer, switch};

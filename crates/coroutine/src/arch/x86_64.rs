@@ -44,8 +44,8 @@ struct FirstFrame {
     rip: unsafe extern "C" fn() -> !,
     /// Popped by `base` into rax.
     entry: Entry,
-    /// Popped by `base` into rdi, the register of a first argument. The second, rsi, is the
-    /// message, which arrives in rdx.
+    /// Popped by `base` into rdi, the register of a first argument. The second and third, rsi and
+    /// rdx, are the message and where it comes from, which arrive in rdx and rcx.
     arg: *mut (),
     /// Stays above `base` as the end of the stack, for tools that read past the outermost frame.
     end: [usize; 2],
@@ -70,7 +70,7 @@ pub(crate) unsafe fn prepare(top: NonNull<u8>, entry: Entry, arg: *mut ()) -> Su
     Suspended::new(frame.cast())
 }
 
-/// The outermost frame of every stack: calls `entry(arg, message)`, which never returns.
+/// The outermost frame of every stack: calls `entry(arg, message, from)`, which never returns.
 ///
 /// Its unwind information says that the return address is *undefined*: the standard mark of an
 /// outermost frame, at which unwinders, backtraces and debuggers stop. rbp is zero, which ends the
@@ -88,6 +88,7 @@ unsafe extern "C" fn base() -> ! {
         "pop rdi",
         ".cfi_def_cfa_offset 16",
         "mov rsi, rdx",
+        "mov rdx, rcx",
         "xor ebp, ebp",
         "lea rcx, [rip + 2f]",
         "push rcx",
@@ -101,6 +102,41 @@ unsafe extern "C" fn base() -> ! {
     )
 }
 
+/// The instructions of [`switch`]; or those of [`hand_over`], without `save`.
+///
+/// Whoever continues this side arrives at label 2 with rsp just above the popped address, so rbx, rbp
+/// and rsp are again what they were; all other registers are declared as overwritten. rdi and rsi are
+/// read before anything overwrites them, and rdx and rcx pass from one side to the other. Memory is
+/// declared as changed by default.
+macro_rules! leave {
+    ($to:ident, $message:ident $(, $save:ident: $write:literal)?) => {{
+        let (answer, from): (*const (), *mut u8);
+        asm!(
+            "push rbp",
+            "push rbx",
+            "lea rax, [rip + 2f]",
+            "push rax",
+            "mov rcx, rsp",
+            $($write,)?
+            "lea rsp, [rsi + 8]",
+            "jmp [rsi]",
+            "2:",
+            "pop rbx",
+            "pop rbp",
+            $(in("rdi") $save,)?
+            in("rsi") $to.as_ptr(),
+            inlateout("rdx") $message => answer,
+            lateout("rcx") from,
+            lateout("r12") _,
+            lateout("r13") _,
+            lateout("r14") _,
+            lateout("r15") _,
+            clobber_abi("sysv64"),
+        );
+        Arrival { message: answer, from: NonNull::new(from).map(Suspended::new) }
+    }};
+}
+
 /// See [`crate::raw::switch`]. Whoever continues gets `message` and where this side is suspended;
 /// returns the same of whoever continues `*save`.
 ///
@@ -109,38 +145,20 @@ unsafe extern "C" fn base() -> ! {
 /// As there.
 #[inline(always)]
 pub(crate) unsafe fn switch(save: *mut Suspended, to: Suspended, message: *const ()) -> Arrival {
-    let (answer, from): (*const (), *mut u8);
     // SAFETY: leaves a frame as drawn above at `*save`, which the caller declared writable, and
-    // continues `to`, which the caller declared to be such a frame. Whoever continues `*save`
-    // arrives at label 2 with rsp just above the popped address, so rbx, rbp and rsp are again
-    // what they were; all other registers are declared as overwritten. rdi and rsi are read before
-    // anything overwrites them, and rdx and rcx pass from one side to the other. Memory is declared as
-    // changed by default.
-    unsafe {
-        asm!(
-            "push rbp",
-            "push rbx",
-            "lea rax, [rip + 2f]",
-            "push rax",
-            "mov rcx, rsp",
-            "mov [rdi], rcx",
-            "lea rsp, [rsi + 8]",
-            "jmp [rsi]",
-            "2:",
-            "pop rbx",
-            "pop rbp",
-            in("rdi") save,
-            in("rsi") to.as_ptr(),
-            inlateout("rdx") message => answer,
-            lateout("rcx") from,
-            lateout("r12") _,
-            lateout("r13") _,
-            lateout("r14") _,
-            lateout("r15") _,
-            clobber_abi("sysv64"),
-        );
-    }
-    Arrival { message: answer, from: NonNull::new(from).map(Suspended::new) }
+    // continues `to`, which the caller declared to be such a frame.
+    unsafe { leave!(to, message, save: "mov [rdi], rcx") }
+}
+
+/// As [`switch`]; where this side is suspended is only told to whoever continues.
+///
+/// # Safety
+///
+/// As there.
+#[inline(always)]
+pub(crate) unsafe fn hand_over(to: Suspended, message: *const ()) -> Arrival {
+    // SAFETY: as in `switch`.
+    unsafe { leave!(to, message) }
 }
 
 /// See [`crate::raw::exit_to`]. Whoever continues gets `message`, from nowhere.

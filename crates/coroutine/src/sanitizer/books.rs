@@ -122,6 +122,23 @@ pub(crate) unsafe fn switch(save: *mut Suspended, to: Suspended, message: *const
     arrival
 }
 
+/// As [`arch::hand_over`].
+///
+/// # Safety
+///
+/// As there.
+#[inline(always)] // as `switch`
+pub(crate) unsafe fn hand_over(to: Suspended, message: *const ()) -> Arrival {
+    let (here, there) = depart(to);
+    // SAFETY: two records of this thread; the switch follows at once.
+    unsafe { tool::leave(here, there) };
+    // SAFETY: the caller's promises are the same.
+    let arrival = unsafe { arch::hand_over(to, message) };
+    // SAFETY: we are back where we left.
+    unsafe { tool::arrive(here, LEFT.get()) };
+    arrival
+}
+
 /// As [`arch::exit_to`].
 ///
 /// # Safety
@@ -143,7 +160,7 @@ pub(crate) unsafe fn exit_to(to: Suspended, message: *const ()) -> ! {
 /// # Safety
 ///
 /// `start` is the address of a [`Start`].
-unsafe extern "C" fn begin(start: *mut (), message: *const ()) -> ! {
+unsafe extern "C" fn begin(start: *mut (), message: *const (), from: Option<Suspended>) -> ! {
     // SAFETY: `prepare` wrote it.
     let Start { entry, arg } = unsafe { start.cast::<Start>().read() };
     let here = CURRENT.get();
@@ -152,7 +169,7 @@ unsafe extern "C" fn begin(start: *mut (), message: *const ()) -> ! {
     // SAFETY: as above: the first arrival.
     unsafe { tool::arrive(here, LEFT.get()) };
     // SAFETY: what `prepare` was promised.
-    unsafe { entry(arg, message) }
+    unsafe { entry(arg, message, from) }
 }
 
 /// Notes that this thread goes from where it stands to `to`: the records of both.

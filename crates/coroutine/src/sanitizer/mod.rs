@@ -22,11 +22,11 @@ use address as tool;
 use thread as tool;
 
 #[cfg(any(bifilar_sanitizer = "address", bifilar_sanitizer = "thread"))]
-pub(crate) use books::{exit_to, given_back, prepare, switch, taken};
+pub(crate) use books::{exit_to, given_back, hand_over, prepare, switch, taken};
 
 #[cfg(not(any(bifilar_sanitizer = "address", bifilar_sanitizer = "thread")))]
 mod untold {
-    pub(crate) use crate::arch::{exit_to, prepare, switch};
+    pub(crate) use crate::arch::{exit_to, hand_over, prepare, switch};
 
     /// To be called when a stack was taken.
     #[inline(always)]
@@ -37,4 +37,4 @@ mod untold {
     pub(crate) fn given_back(_: &crate::stack::Stack) {}
 }
 #[cfg(not(any(bifilar_sanitizer = "address", bifilar_sanitizer = "thread")))]
-pub(crate) use untold::{exit_to, given_back, prepare, switch, taken};
+pub(crate) use untold::{exit_to, given_back, hand_over, prepare, switch, taken};
