@@ -25,20 +25,23 @@ use std::{
 
 const USAGE: &str = "\
 usage: crowd [--fibers N] [--tasks N] [--block HOW] [--stack-size BYTES] [--workers N]
-             [--most-bytes N]
+             [--most-bytes N] [--most-left PERCENT]
 
   --fibers N          how many fibers (10,000 by default)
   --tasks N           how many tasks (100,000 by default)
   --block HOW         what fibers block on: pipe, channel, sleep, or mixed, a third on each (default)
   --stack-size BYTES  address space for a stack (bifilar's default)
   --workers N         threads (one per core by default)
-  --most-bytes N      end with status 1 if a fiber takes more than that";
+  --most-bytes N      end with status 1 if a fiber takes more than that
+  --most-left PERCENT end with status 1 if, when all have ended and the allocator has given free memory
+                      back, the process has so much more than before, in per cent of that";
 
 struct Arguments {
     fibers: usize,
     tasks: usize,
     block: Block,
     most_bytes: Option<usize>,
+    most_left: Option<usize>,
     runtime: Builder,
 }
 
@@ -57,8 +60,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match arguments(std::env::args().skip(1)) {
-        Ok(Arguments { fibers, tasks, block, most_bytes, runtime }) => {
-            let bytes = runtime.run(|| {
+        Ok(Arguments { fibers, tasks, block, most_bytes, most_left, runtime }) => {
+            let (bytes, left) = runtime.run(|| {
                 // What every crowd leaves behind, kept stacks and the like, more or less of them, is
                 // not this one's cost.
                 let small = |_| {
@@ -73,15 +76,18 @@ fn main() -> ExitCode {
                 if give_free_memory_back() {
                     println!("and with malloc_trim: {} KiB", memory() >> 10);
                 }
-                bytes
+                (bytes, memory().saturating_sub(before) * 100 / before)
             });
-            match most_bytes {
-                Some(most) if bytes > most => {
-                    eprintln!("a fiber took {bytes} bytes: {most} were allowed");
-                    ExitCode::FAILURE
-                }
-                _ => ExitCode::SUCCESS,
+            let mut end = ExitCode::SUCCESS;
+            if let Some(most) = most_bytes.filter(|most| bytes > *most) {
+                eprintln!("a fiber took {bytes} bytes: {most} were allowed");
+                end = ExitCode::FAILURE;
             }
+            if let Some(most) = most_left.filter(|most| left > *most) {
+                eprintln!("{left} % more memory than before is left: {most} were allowed");
+                end = ExitCode::FAILURE;
+            }
+            end
         }
         Err(error) => {
             eprintln!("{error}\n{USAGE}");
@@ -92,7 +98,7 @@ fn main() -> ExitCode {
 
 fn arguments(mut args: impl Iterator<Item = String>) -> Result<Arguments, String> {
     let (mut fibers, mut tasks, mut block) = (10_000, 100_000, Block::Mixed);
-    let mut most_bytes = None;
+    let (mut most_bytes, mut most_left) = (None, None);
     let mut runtime = Builder::new();
     while let Some(name) = args.next() {
         let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
@@ -101,6 +107,7 @@ fn arguments(mut args: impl Iterator<Item = String>) -> Result<Arguments, String
             "--fibers" => fibers = number()?,
             "--tasks" => tasks = number()?,
             "--most-bytes" => most_bytes = Some(number()?),
+            "--most-left" => most_left = Some(number()?),
             "--stack-size" => runtime = runtime.stack_size(number()?),
             "--workers" => runtime = runtime.workers(number()?),
             "--block" => {
@@ -115,7 +122,7 @@ fn arguments(mut args: impl Iterator<Item = String>) -> Result<Arguments, String
             _ => return Err(format!("unknown argument '{name}'")),
         }
     }
-    Ok(Arguments { fibers, tasks, block, most_bytes, runtime })
+    Ok(Arguments { fibers, tasks, block, most_bytes, most_left, runtime })
 }
 
 /// Returns how many bytes a fiber took.
