@@ -210,10 +210,11 @@ fn speedscope() -> Result<(), String> {
 /// The test harness always unwinds, so these are programs of their own, in a directory of their own
 /// since all they stand on is compiled differently.
 fn abort() -> Result<(), String> {
-    for package in ["bifilar-coroutine", "bifilar"] {
+    let programs = [("bifilar-coroutine", "coroutine_panic_abort"), ("bifilar", "panic_abort")];
+    for (package, program) in programs {
         call(
             cargo("run")
-                .args(["--package", package, "--example", "panic_abort"])
+                .args(["--package", package, "--example", program])
                 .env("CARGO_TARGET_DIR", target_directory()?.join("abort"))
                 .env("CARGO_PROFILE_DEV_PANIC", "abort"),
         )?;
