@@ -1,5 +1,7 @@
 //! Dumps: what is listed, with which backtraces, and that nobody is disturbed.
 
+mod settled;
+
 use bifilar::{
     Activity, Builder, Dump, Handle, Runtime, TaskDump, TaskKind, Wait, fiber, net,
     sync::{Barrier, Mutex, RwLock, channel, oneshot},
@@ -8,6 +10,7 @@ use bifilar::{
     unblock,
 };
 use futures_util::future::join3;
+use settled::dump_when;
 use std::{
     future::{Future, pending, poll_fn},
     pin::pin,
@@ -21,20 +24,6 @@ use std::{
 };
 
 const LONG: Duration = Duration::from_secs(3600);
-
-/// Dumps until `settled` says that all is as it should be; how long tasks take to get there is nobody's
-/// business.
-fn dump_when(handle: &Handle, settled: impl Fn(&Dump) -> bool) -> Dump {
-    let end = Instant::now() + Duration::from_secs(30);
-    loop {
-        let dump = handle.dump().wait();
-        if settled(&dump) {
-            return dump;
-        }
-        assert!(Instant::now() < end, "this never settles:\n{dump}");
-        thread::yield_now();
-    }
-}
 
 #[inline(never)]
 fn outer(receiver: channel::Receiver<()>) {

@@ -1,12 +1,13 @@
 //! Looks at what tasks await: what a dump that polls them once more must bear, and what it must not disturb.
 
-use bifilar::{
-    Activity, Builder, Dump, Handle, TaskDump, Wait, fiber, sync::channel, task, time::sleep,
-};
+mod settled;
+
+use bifilar::{Activity, Builder, Dump, TaskDump, Wait, fiber, sync::channel, task, time::sleep};
 use bifilar_coroutine::{
     Coroutine,
     stack::{Stack, room_below},
 };
+use settled::dump_when;
 use std::{
     future::{Future, pending, poll_fn},
     hint::black_box,
@@ -21,19 +22,6 @@ use std::{
 };
 
 const LONG: Duration = Duration::from_secs(3600);
-
-/// Dumps until `settled` says that all is as it should be.
-fn dump_when(handle: &Handle, settled: impl Fn(&Dump) -> bool) -> Dump {
-    let end = Instant::now() + Duration::from_secs(30);
-    loop {
-        let dump = handle.dump().wait();
-        if settled(&dump) {
-            return dump;
-        }
-        assert!(Instant::now() < end, "this never settles:\n{dump}");
-        thread::yield_now();
-    }
-}
 
 fn is(activity: Activity) -> impl Fn(&TaskDump) -> bool {
     move |task| task.report().activity() == activity

@@ -16,15 +16,17 @@ use crate::primitives::{AtomicPtr, Ordering, UnsafeCell, fence};
 use crate::record;
 use bifilar_timeline::{Event, Name, Outcome};
 use std::{
+    cell::Cell,
     fmt,
     num::NonZeroU64,
     panic::Location,
     ptr::NonNull,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     task::Waker,
+    thread::LocalKey,
 };
 
 /// A number that no other task of this process has or had.
@@ -254,24 +256,28 @@ impl Header {
     }
 }
 
+/// The next number of `all`. A thread takes them in blocks, of which `mine` is what it has left, so that two
+/// workers don't fight for the counter's cache line.
+#[inline]
+pub(crate) fn next_in_block(all: &AtomicU64, mine: &'static LocalKey<Cell<(u64, u64)>>) -> u64 {
+    const BLOCK: u64 = 1024;
+    let (mut next, mut end) = mine.get();
+    if next == end {
+        next = all.fetch_add(BLOCK, Relaxed);
+        end = next + BLOCK;
+    }
+    mine.set((next + 1, end));
+    next
+}
+
 impl Id {
-    /// Takes the next free number. One counter for the whole process; a thread takes numbers in
-    /// blocks, so that spawning on two workers doesn't fight for its cache line.
+    /// Takes the next free number of the whole process.
     pub(crate) fn next() -> Self {
-        const BLOCK: u64 = 1024;
-        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         thread_local! {
-            static MINE: std::cell::Cell<(u64, u64)> = const { std::cell::Cell::new((0, 0)) };
+            static MINE: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
         }
-        MINE.with(|mine| {
-            let (mut next, mut end) = mine.get();
-            if next == end {
-                next = NEXT.fetch_add(BLOCK, Ordering::Relaxed);
-                end = next + BLOCK;
-            }
-            mine.set((next + 1, end));
-            Id(NonZeroU64::new(next).expect("2^64 tasks"))
-        })
+        Id(NonZeroU64::new(next_in_block(&NEXT, &MINE)).expect("2^64 tasks"))
     }
 
     /// The number.

@@ -39,7 +39,7 @@ mod tally;
 mod task;
 mod waker;
 
-pub(crate) use header::{Extra, Header, Meta, TaskRef};
+pub(crate) use header::{Extra, Header, Meta, TaskRef, next_in_block};
 pub use header::{Id, TaskKind};
 pub(crate) use join::CancelUnwind;
 pub use join::{JoinError, JoinHandle};

@@ -61,14 +61,14 @@ mod layer;
 #[cfg(feature = "tracing-layer")]
 pub use layer::TracingLayer;
 
-use crate::{context::waiting, record};
+use crate::{cell::next_in_block, context::waiting, record};
 use bifilar_timeline::{Event, Recorder};
 use std::{
     cell::Cell,
     fmt, io,
     marker::PhantomData,
     os::fd::{AsRawFd, BorrowedFd},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::AtomicU64,
 };
 
 /// Records that something goes on, from here to the drop of what this gives: mostly, a function.
@@ -128,22 +128,13 @@ impl Drop for Span {
     }
 }
 
-/// A number that no other span has. A thread takes them in blocks, as those of tasks.
+/// A number that no other span has.
 fn next_number() -> u64 {
-    const BLOCK: u64 = 1024;
     static NEXT: AtomicU64 = AtomicU64::new(1);
     thread_local! {
         static MINE: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
     }
-    MINE.with(|mine| {
-        let (mut next, mut end) = mine.get();
-        if next == end {
-            next = NEXT.fetch_add(BLOCK, Ordering::Relaxed);
-            end = next + BLOCK;
-        }
-        mine.set((next + 1, end));
-        next
-    })
+    next_in_block(&NEXT, &MINE)
 }
 
 /// Makes the calling thread take part in a recording, under a name of its own, until what this gives

@@ -47,6 +47,7 @@ mod ring;
 mod stack;
 mod switching;
 mod tasks;
+mod unwinder;
 mod watchdog;
 mod worker;
 

@@ -31,7 +31,12 @@ mod visit;
 pub(super) use look::Leaves;
 pub(super) use visit::Visit;
 
-use super::{Shared, stack::StackHeader, worker::Worker};
+use super::{
+    Shared,
+    stack::StackHeader,
+    unwinder::{_Unwind_Backtrace, _Unwind_GetIP},
+    worker::Worker,
+};
 use crate::{
     cell::{Activity, Id, Task, TaskRef, TaskReport},
     context::waiting::Waiting,
@@ -334,13 +339,4 @@ unsafe extern "C" fn note(context: *mut c_void, addresses: *mut c_void) -> c_int
     addresses.push(unsafe { _Unwind_GetIP(context) });
     // Anything but zero ends the walk.
     c_int::from(addresses.len() == MOST_FRAMES)
-}
-
-// The unwinder that std itself links for panics (Itanium C++ ABI: Exception Handling, 1.6.2).
-unsafe extern "C" {
-    fn _Unwind_Backtrace(
-        callback: unsafe extern "C" fn(*mut c_void, *mut c_void) -> c_int,
-        argument: *mut c_void,
-    ) -> c_int;
-    fn _Unwind_GetIP(context: *mut c_void) -> usize;
 }

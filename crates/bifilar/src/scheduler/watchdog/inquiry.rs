@@ -31,7 +31,11 @@
 //! less than the frame of a signal takes.
 
 use super::{
-    super::{Remote, worker::Worker},
+    super::{
+        Remote,
+        unwinder::{_Unwind_Backtrace, _Unwind_GetIP},
+        worker::Worker,
+    },
     turn::Turn,
 };
 use crate::{
@@ -271,15 +275,6 @@ unsafe extern "C" fn note(context: *mut c_void, answer: *mut c_void) -> c_int {
     }
     // Anything but zero ends the walk.
     c_int::from(answer.frame_count == MOST_FRAMES)
-}
-
-// The unwinder that std itself links for panics (Itanium C++ ABI: Exception Handling, 1.6.2).
-unsafe extern "C" {
-    fn _Unwind_Backtrace(
-        callback: unsafe extern "C" fn(*mut c_void, *mut c_void) -> c_int,
-        argument: *mut c_void,
-    ) -> c_int;
-    fn _Unwind_GetIP(context: *mut c_void) -> usize;
 }
 
 /// Whether the unwinder finds its way without a lock.
